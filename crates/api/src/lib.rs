@@ -60,7 +60,7 @@ pub use report::{
 pub use request::*;
 pub use response::{
     Account, Auditors, Contacts, Conversations, Devices, Done, EvidenceFiles, Found, HistoryPage,
-    Imported, Response, Sent, Status,
+    Imported, ReceiptSettings, Response, Sent, Status,
 };
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};

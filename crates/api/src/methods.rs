@@ -308,6 +308,11 @@ methods! {
         result: "{}",
     }
 
+    /// Returns what this account tells others, as `set_receipts` set it.
+    receipts = Receipts -> Receipts(ReceiptSettings): reads {
+        result: r#"{"delivered": true, "read": false, "typing": true}"#,
+    }
+
     /// Records the person's decision about a contact's safety number: `accept` (it is the same),
     /// `continue` (continue without comparing, after the contact's keys have changed) or `reject`
     /// (it is different: nothing is sent). With `accept`, `scanned` can hold the QR text or the

@@ -91,6 +91,8 @@ responses! {
     Auditors(Auditors),
     /// Of `evidence`.
     Evidence(EvidenceFiles),
+    /// Of `receipts`.
+    Receipts(ReceiptSettings),
 }
 
 impl From<()> for Response {
@@ -180,6 +182,17 @@ pub struct Sent {
     pub conversation: ConversationId,
     /// Its state.
     pub state: MessageState,
+}
+
+/// What this account tells others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReceiptSettings {
+    /// Whether others learn that their messages arrived.
+    pub delivered: bool,
+    /// Whether others learn that their messages were read.
+    pub read: bool,
+    /// Whether others learn that this person is typing.
+    pub typing: bool,
 }
 
 /// The result of an import.

@@ -132,6 +132,7 @@ fn dispatch(
             }
             Ok(Response::Done {})
         }
+        Request::Receipts => queries::receipts(turn),
         Request::Verify(verify) => self::verify(turn, &verify),
         Request::SetAuditors(set) => set_auditors(turn, &set),
         Request::DismissAlarms => {

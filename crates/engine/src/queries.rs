@@ -17,7 +17,8 @@ use crate::{
     devices::{lock, recovery, registration, transfer},
     inbox::sender_counters,
     link::{LinkPhase, tokens},
-    outbox, settings,
+    outbox,
+    settings::{self, Setting},
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
     turn::{EventError, Turn},
@@ -359,6 +360,16 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Eve
         compared: contact.compared,
         awaiting_decision: stopped,
     })))
+}
+
+/// What this account tells others.
+pub(crate) fn receipts(turn: &Turn<'_>) -> Result<Response, EventError> {
+    let tells = |setting| settings::read(turn.tx, setting).map(|on| on.unwrap_or(true));
+    Ok(Response::Receipts(api::ReceiptSettings {
+        delivered: tells(Setting::TellDelivered)?,
+        read: tells(Setting::TellRead)?,
+        typing: tells(Setting::TellTyping)?,
+    }))
 }
 
 /// The auditors that the person names.

@@ -25,6 +25,7 @@ mod lock;
 mod messages;
 mod pages;
 mod poll;
+mod privacy;
 mod profile;
 mod progress;
 mod recover;
@@ -253,6 +254,34 @@ files are not fetched. `waxwing history ADDRESS` shows what they wrote.")]
 
     /// Decline a message request: delete the messages, or leave the group
     Decline(requests::Decline),
+
+    /// Block a contact, or list those you blocked
+    #[command(after_help = "\
+Messages from a blocked contact are not kept or shown, and they do not learn that you blocked
+them. A contact that you block on one device is blocked on all. In a group, you do not see what
+they write, and the others do.
+
+Examples:
+  waxwing block mallory@example.org
+  waxwing block")]
+    Block(privacy::Block),
+
+    /// Unblock a contact
+    #[command(after_help = "\
+What they wrote while they were blocked does not arrive later.
+
+Example:
+  waxwing unblock mallory@example.org")]
+    Unblock(privacy::Unblock),
+
+    /// Show or choose what others learn about you: receipts and typing notices
+    #[command(after_help = "\
+The choice holds on all your devices.
+
+Examples:
+  waxwing receipts
+  waxwing receipts --read off --typing off")]
+    Receipts(privacy::Receipts),
 
     /// Export a conversation to a folder: a page to read, JSON, and the files
     #[command(after_help = "\
@@ -569,6 +598,9 @@ async fn command(
         Command::Requests => requests::list(session, output).await,
         Command::Accept(accept) => accept.run(session, output).await,
         Command::Decline(decline) => decline.run(session, output).await,
+        Command::Block(block) => block.run(session, output).await,
+        Command::Unblock(unblock) => unblock.run(session, output).await,
+        Command::Receipts(receipts) => receipts.run(session, output).await,
         Command::Thread(which) => which.thread(session, output).await,
         Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
