@@ -366,6 +366,8 @@ pub enum AttachmentState {
     Here,
     /// No longer available.
     Gone,
+    /// Deleted by this person (`delete_attachment`).
+    Deleted,
 }
 
 /// What opens an attachment.

@@ -127,6 +127,39 @@ methods! {
         result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
     }
 
+    /// Deletes messages for this person only, at most 1,000 at once, on all devices of the account;
+    /// nobody else learns of it. A message that is still in the outbox is not sent. A device that
+    /// is away does the same when it comes, and neither a backup nor an import restores them.
+    delete_messages = DeleteMessages(DeleteMessages) -> Done: repeats, admitted {
+        params: r#"{"messages": ["019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"]}"#,
+        result: "{}",
+    }
+
+    /// Deletes a file of a message for this person only, on all devices of the account. The message
+    /// stays, and shows the file as `deleted`. After that the message cannot be reported any more
+    /// (`message_not_proven`), because what proves it holds the file's key.
+    delete_attachment = DeleteAttachment(AttachmentOf) -> Done: repeats, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
+        result: "{}",
+    }
+
+    /// Deletes everything in a conversation for this person only, on all devices of the account,
+    /// with its draft and its pin. It leaves the list until somebody writes in it again. A group is
+    /// not left. Messages that no device of the account had received yet stay.
+    delete_conversation = DeleteConversation(Of) -> Done: repeats, admitted {
+        params: r#"{"of": "bob@example.org"}"#,
+        result: "{}",
+    }
+
+    /// Sends a message of this account that failed. It is a new message at the end of the
+    /// conversation, with what the failed one says now, its files and its link preview; the failed
+    /// one is deleted (`message_deleted`), so that nobody gets it twice. Other messages are refused
+    /// with `message_not_failed`.
+    resend = Resend(MessageOf) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
     /// Makes new messages of a conversation disappear this many seconds after they are read; 0 for
     /// never. Either side can set it, in a group only admins; it arrives as a `timer_changed`
     /// event. When a message disappears, a `message_deleted` notice says so.
@@ -443,15 +476,17 @@ methods! {
     /// at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`
     /// forward, `around` shows a message with the entries on both sides, and `search` finds words,
     /// like the method of that name. `more` says whether there are older entries, `newer` whether
-    /// there are newer ones. To read everything, call it with `from` `""` for the oldest entries,
-    /// and then with the `next` of each result.
+    /// there are newer ones. To read everything from the newest entry back, call it with the
+    /// `previous` of each result as `until` (also with `search`); from the oldest one, with `from`
+    /// `""` and then with the `next` of each result. Such a place stays valid when entries are
+    /// added or deleted.
     ///
     /// Messages in a group have its name in `group`. This account's own messages have `receipts`,
     /// which say how many members have received and read them (in groups of up to 32). A message
     /// may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
     /// and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
     /// `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-    /// `fetching`, `here` or `gone`. Pictures and voice messages have a `preview`, as their sender
+    /// `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
     /// states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
     /// `waveform` (levels from 0 to 255).
     history = History(History) -> History(HistoryPage): reads {

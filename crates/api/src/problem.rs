@@ -84,6 +84,16 @@ problems! {
     MessageNotOwn = "message_not_own",
     /// The message was unsent.
     MessageTakenBack = "message_taken_back",
+    /// The message is still in the outbox, or failed.
+    MessageNotSent = "message_not_sent",
+    /// The person deleted the attachment.
+    AttachmentDeleted = "attachment_deleted",
+    /// The account has too many settings and deleted messages to tell its other devices of more.
+    DeletionsTooMany = "deletions_too_many",
+    /// The place in the history is not one that an earlier answer gave.
+    CursorInvalid = "cursor_invalid",
+    /// The message did not fail, so it is not sent again.
+    MessageNotFailed = "message_not_failed",
     /// The message is the account's own or imported, so this device has no proof of who wrote it.
     MessageNotProven = "message_not_proven",
     /// The file to check is not a report, or something in it is false.

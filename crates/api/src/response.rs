@@ -124,6 +124,9 @@ pub struct HistoryPage {
     /// For a request with `from`: where to continue, if there are newer entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Where to continue back (`until`), if there are older entries; absent with `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
 }
 
 /// Messages that were searched for.

@@ -21,8 +21,8 @@ use crate::{
     devices::{backup, changes, lock, names, pairing, recovery, registration},
     link,
     message::{
-        self, expiry, link_preview, report,
-        sending::{self, NewContent},
+        self, deleting, expiry, link_preview, report,
+        sending::{self, MessageParts, NewContent},
         typing,
     },
     outbox::{self, receipts},
@@ -75,6 +75,10 @@ fn dispatch(
         Request::SendPoll(send) => message::poll::send(turn, &send),
         Request::Vote(vote) => message::poll::vote(turn, &vote),
         Request::ClosePoll(of) => message::poll::close(turn, &of),
+        Request::DeleteMessages(asked) => deleting::delete_messages(turn, &asked),
+        Request::DeleteAttachment(of) => deleting::delete_attachment(turn, &of),
+        Request::DeleteConversation(of) => deleting::delete_conversation(turn, &of),
+        Request::Resend(of) => message::again::resend(turn, of.message),
         Request::MessageInfo(of) => message::info::info(turn, of.message),
         Request::FindMessage(find) => message::commands::with_prefix(turn, &find.prefix),
         Request::CreateGroup(create) => group_commands::create(turn, &create),
@@ -333,34 +337,21 @@ fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventErro
         ),
     };
     let conversation = sending::conversation(turn, &send.to)?;
-    let salt = turn.random();
-    let mut content = if files.is_empty() {
-        Content::text(salt, &send.text, in_reply_to)
-    } else {
-        let parts = content::parts(&files);
-        Content::with_files(salt, send.text.trim(), in_reply_to, parts)
+    let parts = MessageParts {
+        text: &send.text,
+        in_reply_to,
+        files: &files,
+        link_preview: preview.as_deref(),
+        markdown: send.markdown,
     };
-    if let Some(preview) = &preview {
-        content = content.with_part(link_preview::part(preview));
-    }
-    if send.markdown {
-        content = content.in_markdown();
-    }
     let new = NewContent {
-        content,
+        content: parts.content(turn.random()),
         text: &send.text,
         markdown: send.markdown,
         reply_to: send.reply_to,
-        is_kept: send.markdown || preview.is_some() || !files.is_empty(),
+        is_kept: parts.is_more_than_text(),
     };
     let id = sending::add(turn, &conversation, new)?;
-    if let Some(preview) = &preview {
-        link_preview::store_preview(turn.tx, conversation.id, id, preview)?;
-    }
-    if !files.is_empty() {
-        attachment::store_files(turn.tx, conversation.id, id, &files, true)?;
-        outbox::wait_for_files(turn.tx, id)?;
-    }
     sending::finish(turn, &conversation, id)
 }
 

@@ -55,7 +55,7 @@ use crate::{
         amendments,
         attachments::MessagesWithFiles,
         content_hook::ContentHook,
-        expiry,
+        deleted, expiry,
         hooks::{LinkPreviewContent, Messages, TextContent},
         link_preview,
         poll::Polls,
@@ -381,6 +381,7 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &text_details::DetailsOfTexts,
     &sms::parts::Parts,
     &SyncedSettingRows,
+    &deleted::Deletions,
 ];
 
 /// What each room does when something happens in a room below. Of each list, the first is called

@@ -43,6 +43,7 @@ pub(crate) const STEPS: &[Step] = &[
     MARKS,
     FULL_MAILBOXES,
     TOKEN_KEYS,
+    DELETIONS,
 ];
 
 /// The store of the first version.
@@ -173,3 +174,6 @@ const TOKEN_KEYS: Step = &[
     crate::link::tokens::KEYS,
     crate::settings::WITHOUT_TOKEN_KEY,
 ];
+
+/// What people deleted for themselves.
+const DELETIONS: Step = &[crate::message::deleted::SCHEMA];

@@ -321,6 +321,7 @@ fn attachment(file: &Attachment) -> String {
         AttachmentState::Fetching => format!("{} % fetched", file.percent),
         AttachmentState::Here => "on this device".to_owned(),
         AttachmentState::Gone => "no longer available".to_owned(),
+        AttachmentState::Deleted => "deleted by you".to_owned(),
     };
     let name = one_line(&file.name);
     let what = file.preview.as_ref().map_or_else(String::new, preview);

@@ -57,6 +57,28 @@ pub fn of(problem: &Problem) -> String {
         Problem::MessageTakenBack => {
             "This message was deleted by its sender, so it can no longer be changed.".into()
         }
+        Problem::MessageNotSent => {
+            "That message was not sent yet, so its files stay. Delete the whole message with \
+             `waxwing delete MESSAGE` to stop it."
+                .into()
+        }
+        Problem::AttachmentDeleted => {
+            "You deleted that file on one of your devices. Ask its sender to send it again.".into()
+        }
+        Problem::DeletionsTooMany => {
+            "You have deleted so many single messages that your other devices cannot be told of \
+             more, so nothing was deleted. Delete whole conversations instead."
+                .into()
+        }
+        Problem::CursorInvalid => {
+            "That is not a place in the history that an earlier answer gave. Start again without it."
+                .into()
+        }
+        Problem::MessageNotFailed => {
+            "That message did not fail, so it was not sent again; `waxwing info MESSAGE` shows how \
+             far it is."
+                .into()
+        }
         Problem::MessageNotProven => {
             "This message cannot be reported: you can report only messages from others that this \
              account received itself."

@@ -226,20 +226,22 @@ pub(crate) fn of_message(
     message: MessageId,
 ) -> Result<Vec<api::Attachment>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT number, media_type, name, size, state, bytes, parts, outgoing, preview
-         FROM attachment a JOIN blob b ON b.id = a.blob_id
+        "SELECT number, media_type, name, size, state, coalesce(bytes, 0), coalesce(parts, 0),
+             outgoing, preview
+         FROM attachment a LEFT JOIN blob b ON b.id = a.blob_id
          WHERE conversation = ?1 AND message = ?2 ORDER BY number",
     )?;
     let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
         let bytes = row.get::<_, i64>(5)?.cast_unsigned();
         let parts: u32 = row.get(6)?;
         let size = row.get::<_, i64>(3)?.cast_unsigned();
-        let state = match row.get::<_, u8>(4)? {
-            0 => AttachmentState::Offered,
-            1 if row.get(7)? => AttachmentState::Sending,
-            1 => AttachmentState::Fetching,
-            2 => AttachmentState::Here,
-            _ => AttachmentState::Gone,
+        let state = match row.get::<_, Option<u8>>(4)? {
+            None => AttachmentState::Deleted,
+            Some(0) => AttachmentState::Offered,
+            Some(1) if row.get(7)? => AttachmentState::Sending,
+            Some(1) => AttachmentState::Fetching,
+            Some(2) => AttachmentState::Here,
+            Some(_) => AttachmentState::Gone,
         };
         let of = blob::parts_of(bytes).max(1);
         Ok(api::Attachment {
@@ -255,6 +257,74 @@ pub(crate) fn of_message(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The relay keeps the files of a message, though this device forgets them.
+pub(crate) fn leave_at_relay(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE blob SET secret = NULL WHERE state = 2 AND id IN (
+             SELECT blob_id FROM attachment WHERE conversation = ?1 AND message = ?2)",
+    )?
+    .execute((conversation.as_bytes(), message.as_bytes()))?;
+    Ok(())
+}
+
+/// Deletes a file from this device, with all that opens it; that it was there stays.
+pub(crate) fn delete_file(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    number: u32,
+) -> Result<(), Fault> {
+    let Some(file) = find(turn.tx, conversation, message, number)? else {
+        return Ok(());
+    };
+    leave_at_relay(turn.tx, conversation, message)?;
+    turn.tx
+        .prepare_cached(
+            "UPDATE attachment SET blob_id = zeroblob(32), key = zeroblob(32),
+                 hash = zeroblob(32), preview = NULL
+             WHERE conversation = ?1 AND message = ?2 AND number = ?3",
+        )?
+        .execute((conversation.as_bytes(), message.as_bytes(), number))?;
+    if of_blob(turn.tx, file.blob)?.is_none() {
+        transfer::forget(turn, file.blob)?;
+    }
+    Ok(())
+}
+
+/// The files of a message of this account that failed, to be sent with another; `None` if one of
+/// them is not on this device any more.
+pub(crate) fn take_over(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Vec<File>>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT blob_id, key, hash, size, media_type, name, preview, state
+         FROM attachment a LEFT JOIN blob b ON b.id = a.blob_id
+         WHERE conversation = ?1 AND message = ?2 ORDER BY number",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+        let preview: Option<Vec<u8>> = row.get(6)?;
+        let file = File {
+            preview: preview.unwrap_or_default(),
+            ..read_file(row)?
+        };
+        let is_here = matches!(row.get::<_, Option<u8>>(7)?, Some(1 | 2));
+        Ok(is_here.then_some(file))
+    })?;
+    let files: Option<Vec<File>> = rows.collect::<Result<_, _>>()?;
+    for file in files.iter().flatten() {
+        // The relay says how much of it it has still.
+        tx.prepare_cached("UPDATE blob SET state = 1 WHERE id = ?1 AND outgoing")?
+            .execute([file.blob])?;
+    }
+    Ok(files)
 }
 
 /// One attachment, to be opened.

@@ -48,6 +48,7 @@ use crate::{
     conversation::{groups, target},
     event::LinkKind,
     link::{self, Job, LinkPhase},
+    message::deleting,
     store::StoreError,
     trust::lookups,
     turn::{EventError, Fault, Postponed, Turn},
@@ -480,6 +481,7 @@ fn made_by_us(
 fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     crate::archive::forget_conversations(turn.tx)?;
+    deleting::apply_all(turn)?;
     turn.memory.devices_mut().recovery = RecoveryMemory::default();
     turn.memory
         .due_mut()

@@ -15,7 +15,7 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 use crate::{
     api::{ConversationId, MessageId},
     archive::ArchiveSection,
-    message::proof::Proof,
+    message::{deleted, proof::Proof},
     outbox,
     store::StoreError,
     tables::Table,
@@ -149,7 +149,10 @@ pub(crate) fn add(tx: &Transaction<'_>, amendment: &Amendment<'_>) -> Result<boo
     let conversation = amendment.conversation.as_bytes();
     let target = amendment.target.as_bytes();
     let here = is_here(tx, amendment.conversation, amendment.target)?;
-    if !here && waiting(tx, amendment.conversation)? >= WAITING_MAX {
+    if !here
+        && (deleted::is_deleted(tx, amendment.target)?
+            || waiting(tx, amendment.conversation)? >= WAITING_MAX)
+    {
         return Ok(false);
     }
     // Only edits are reported.

@@ -16,7 +16,7 @@ use waxwing_protocol::{
 
 use super::{
     amendments::{self, Amendment, Amendments, Amends},
-    text_details,
+    deleted, text_details,
 };
 use crate::{
     api::{ConversationId, MessageId},
@@ -139,6 +139,9 @@ fn restore_message(
 ) -> Result<(), NotImported> {
     let tx = import.tx;
     let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
+    if deleted::is_deleted(tx, id)? {
+        return Ok(());
+    }
     let account = match optional(&message.account_id, |bytes| AccountId::try_from(bytes).ok())? {
         None if !message.imported && message.sms_details.is_empty() => {
             return Err(NotImported::Malformed);
@@ -205,8 +208,8 @@ fn restore_event(
     kept: &ArchivedEntry,
     event: &str,
 ) -> Result<(), NotImported> {
-    if !history::is_event(event) {
-        // Of a later version: it could not be shown.
+    // One of a later version could not be shown.
+    if !history::is_event(event) || deleted::is_from_before(tx, conversation, signed(kept.at_ms))? {
         return Ok(());
     }
     tx.prepare_cached(
@@ -234,6 +237,9 @@ fn restore_gap(
 ) -> Result<(), NotImported> {
     let group = GroupId::try_from(&gap.group_id).map_err(|_| NotImported::Malformed)?;
     let device = DeviceId::try_from(&gap.device_id).map_err(|_| NotImported::Malformed)?;
+    if deleted::is_from_before(tx, conversation, signed(kept.at_ms))? {
+        return Ok(());
+    }
     tx.prepare_cached(
         "INSERT INTO entry
              (conversation, place, kind, address, at, group_id, device_id, missing)

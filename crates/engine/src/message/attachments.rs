@@ -6,10 +6,12 @@
 use super::{
     commands::{message_meant, tell_changed},
     content_hook::{ContentHook, SaidContent},
+    deleting,
 };
 use crate::{
     api::{self, AttachmentState, ConversationId, MessageId, OpenAttachment, Problem, Response},
     attachment::{self, find, of_message, transfer},
+    content::{self, Content},
     outbox::{self, progress},
     tables::Table,
     turn::{EventError, Fault, Turn},
@@ -19,6 +21,21 @@ use crate::{
 pub(crate) struct MessagesWithFiles;
 
 impl ContentHook for MessagesWithFiles {
+    /// It leaves once its files are at the relay.
+    fn handle_own_message(
+        &self,
+        turn: &mut Turn<'_>,
+        (conversation, id): (ConversationId, MessageId),
+        content: &Content,
+    ) -> Result<(), Fault> {
+        let files = content::files(content);
+        if files.is_empty() {
+            return Ok(());
+        }
+        attachment::store_files(turn.tx, conversation, id, &files, true)?;
+        Ok(outbox::wait_for_files(turn.tx, id)?)
+    }
+
     fn handle_message_added(
         &self,
         turn: &mut Turn<'_>,
@@ -26,7 +43,8 @@ impl ContentHook for MessagesWithFiles {
         trusted: bool,
     ) -> Result<(), Fault> {
         let place = (said.conversation, said.id);
-        attachment::handle_attachments(turn, place.0, place.1, said.content, said.member, trusted)
+        attachment::handle_attachments(turn, place.0, place.1, said.content, said.member, trusted)?;
+        deleting::delete_known_files(turn, place.0, place.1)
     }
 }
 
@@ -58,6 +76,11 @@ pub(crate) fn fetch(
     let (conversation, _) = message_meant(turn, asked.message)?;
     let file = find(turn.tx, conversation.id, asked.message, asked.number)?
         .ok_or(EventError::Refused(Problem::AttachmentUnknown))?;
+    let shown = of_message(turn.tx, conversation.id, asked.message)?;
+    let is_it = |one: &api::Attachment| one.number == asked.number;
+    if shown.iter().find(|one| is_it(one)).map(|one| one.state) == Some(AttachmentState::Deleted) {
+        return Err(EventError::Refused(Problem::AttachmentDeleted));
+    }
     transfer::request_download(turn, file.blob)?;
     Ok(Response::Done {})
 }

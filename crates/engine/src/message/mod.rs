@@ -8,12 +8,15 @@
 //! **Always**: the order of arrival does not matter: all devices end in the same state. Nobody
 //! changes another person's message.
 
+pub(crate) mod again;
 pub(crate) mod amending;
 pub(crate) mod amendments;
 pub(crate) mod archived;
 pub(crate) mod attachments;
 pub(crate) mod commands;
 pub(crate) mod content_hook;
+pub(crate) mod deleted;
+pub(crate) mod deleting;
 pub(crate) mod expiry;
 pub(crate) mod formatting;
 pub(crate) mod hooks;

@@ -9,7 +9,7 @@
 use crate::{
     api::{Direction, MessageId, MessageState, Problem, Response, Sent},
     contact,
-    content::{Content, Expiration},
+    content::{self, Content, Expiration, File},
     conversation::{
         self, Conversation, Kind, acceptance,
         history::{self, NewMessage},
@@ -18,7 +18,7 @@ use crate::{
         timer,
     },
     inbox::messages,
-    message::identity_events,
+    message::{content_hook::ContentHook, identity_events, link_preview},
     outbox,
     turn::{EventError, Turn},
 };
@@ -67,6 +67,40 @@ fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError
     Err(EventError::Refused(problem))
 }
 
+/// The parts of a message that is a text, files, or both.
+pub(crate) struct MessageParts<'a> {
+    pub text: &'a str,
+    pub in_reply_to: Option<content::MessageId>,
+    pub files: &'a [File],
+    /// As [`link_preview::made`] makes it.
+    pub link_preview: Option<&'a [u8]>,
+    pub markdown: bool,
+}
+
+impl MessageParts<'_> {
+    /// As they are sent.
+    pub(crate) fn content(&self, salt: [u8; 16]) -> Content {
+        let mut content = if self.files.is_empty() {
+            Content::text(salt, self.text, self.in_reply_to)
+        } else {
+            let parts = content::parts(self.files);
+            Content::with_files(salt, self.text.trim(), self.in_reply_to, parts)
+        };
+        if let Some(preview) = self.link_preview {
+            content = content.with_part(link_preview::part(preview));
+        }
+        if self.markdown {
+            content = content.in_markdown();
+        }
+        content
+    }
+
+    /// Whether the content holds more than a plain text.
+    pub(crate) const fn is_more_than_text(&self) -> bool {
+        self.markdown || self.link_preview.is_some() || !self.files.is_empty()
+    }
+}
+
 /// What somebody wants to say.
 pub(crate) struct NewContent<'a> {
     pub content: Content,
@@ -112,6 +146,9 @@ pub(crate) fn add(
         },
     )?;
     outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
+    for hook in turn.hooks.of::<dyn ContentHook>() {
+        hook.handle_own_message(turn, (conversation.id, id), &new.content)?;
+    }
     Ok(id)
 }
 

@@ -15,6 +15,7 @@ mod auditors;
 mod backup;
 mod contacts;
 mod conversation_settings;
+mod delete;
 mod devices;
 mod doctor;
 mod export;
@@ -217,6 +218,28 @@ are online. Somebody may already have read or copied it, and a dishonest device 
 Example:
   waxwing unsend 4f2a6c1e")]
     Unsend(messages::Which),
+
+    /// Delete messages, a file or a conversation, on your devices only
+    #[command(after_help = "\
+Deletes on all your devices: one that is away does the same when it comes. Nobody else learns
+of it, and the others keep what they received; `waxwing unsend` asks their devices to delete a
+message. A message that still waits in the outbox is not sent. What you deleted does not come
+back with a backup or an import. To delete only a file, name it by its number in the message.
+
+Examples:
+  waxwing delete 4f2a6c1e
+  waxwing delete 4f2a6c1e --file 0
+  waxwing delete --conversation bob@example.org")]
+    Delete(delete::Delete),
+
+    /// Send a message that failed again
+    #[command(after_help = "\
+The message goes to the end of the conversation, with its files. Only messages that were not
+sent can be sent again, so nobody gets a message twice.
+
+Example:
+  waxwing resend 4f2a6c1e")]
+    Resend(messages::Which),
 
     /// Make a conversation's messages disappear after they are read
     #[command(after_help = "\
@@ -607,6 +630,8 @@ async fn command(
         Command::Poll(poll) => poll.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,
+        Command::Delete(delete) => delete.run(session, output).await,
+        Command::Resend(which) => send::resend(which, session, output).await,
         Command::Disappear(disappear) => disappear.run(session, output).await,
         Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,

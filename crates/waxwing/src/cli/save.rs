@@ -10,7 +10,7 @@ use waxwing_client::{
     blobs::{Blobs, file::FileError},
 };
 use waxwing_engine::api::{
-    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Request,
+    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Problem, Request,
 };
 
 use super::progress::Bar;
@@ -114,6 +114,10 @@ async fn here(
                 let request = Request::FetchAttachment(of.clone());
                 let _: Value = session.ask(&request).await?;
                 asked = true;
+            }
+            AttachmentState::Deleted => {
+                bar.end();
+                return Err(Problem::AttachmentDeleted.into());
             }
             AttachmentState::Fetching => {
                 asked = true;

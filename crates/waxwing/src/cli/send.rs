@@ -16,12 +16,12 @@ use waxwing_client::{
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
-    self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, SealedFile,
-    Sent, Status,
+    self, Connection, MessageId, MessageOf, MessageState, Notice, Problem, ProblemReport, Request,
+    SealedFile, Sent, Status,
 };
 use waxwing_protocol::{address::Address, limits};
 
-use super::{arguments::Whose, progress::Bar};
+use super::{arguments::Whose, messages::Which, progress::Bar};
 use crate::{
     outcome::{Failure, Outcome},
     output::{Output, WARN, styled, ticks},
@@ -31,6 +31,9 @@ use crate::{
 
 /// Files may take long; it is waited for them for so long.
 const FILES_WAIT: Duration = Duration::from_hours(24);
+
+/// For a message without files that is sent again, for so long.
+const RESEND_WAIT: Duration = Duration::from_secs(10);
 
 /// `waxwing send`.
 #[derive(Debug, Args)]
@@ -147,6 +150,24 @@ impl Send {
         };
         see_through(session, output, sent, (!self.queue).then_some(wait)).await
     }
+}
+
+/// Sends a message that failed again.
+pub(super) async fn resend(
+    which: Which,
+    session: &mut Session,
+    output: &Output,
+) -> Result<Outcome, Failure> {
+    session.subscribe().await?;
+    let failed = which.find(session).await?;
+    let wait = if failed.attachments.is_empty() {
+        RESEND_WAIT
+    } else {
+        FILES_WAIT
+    };
+    let request = Request::Resend(MessageOf { message: failed.id });
+    let sent: Sent = session.ask(&request).await?;
+    see_through(session, output, sent, Some(wait)).await
 }
 
 /// Waits for so long until a message has left, and tells how far it got.
