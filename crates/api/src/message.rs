@@ -111,6 +111,12 @@ pub struct Message {
     /// What it asks, if it is a poll, and how people voted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Box<Poll>>,
+    /// Whether its sender says that it is forwarded; not by whom it was first.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forwarded: bool,
+    /// If this device sent it later on request (`schedule`): the time for which it was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<Timestamp>,
     /// Whether it was imported from a file: nothing proves who wrote it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
@@ -168,6 +174,8 @@ impl Message {
             attachments: Vec::new(),
             link_preview: None,
             poll: None,
+            forwarded: false,
+            scheduled_for: None,
             imported: false,
             segments: None,
             asks_reply_to: None,

@@ -127,6 +127,41 @@ methods! {
         result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
     }
 
+    /// Sends a message of anybody to another conversation, as a new message of this account. It has
+    /// `forwarded`, and does not say who wrote it first. Poll questions are asked again, without the
+    /// votes. Its files are sealed again for each recipient (`copy_attachment`).
+    forward = Forward(Forward) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "to": "carol@example.org"}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
+    /// Keeps a message and sends it at a time: `send`, later. Only this device knows of it until
+    /// then. If this device is off at that time, or no program runs the account, it is sent late,
+    /// when it can be; the message then has `scheduled_for`, the time for which it was meant. A
+    /// `scheduled` notice says when it was sent, or why not. At most 1,000.
+    schedule = Schedule(Schedule) -> ScheduledMessage: changes, admitted {
+        params: r#"{"to": "bob@example.org", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}"#,
+        result: r#"{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}"#,
+    }
+
+    /// Returns the messages that this device sends later, the next one first.
+    scheduled = Scheduled -> ScheduledMessages: reads {
+        result: r#"{"scheduled": [{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}]}"#,
+    }
+
+    /// Changes the text or the time of a message that was not sent yet. One that was refused
+    /// (`problem`) is tried again then.
+    change_scheduled = ChangeScheduled(ChangeScheduled) -> ScheduledMessage: repeats, admitted {
+        params: r#"{"id": 7, "at": "2026-12-24T08:00:00.000Z"}"#,
+        result: r#"{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T08:00:00.000Z"}"#,
+    }
+
+    /// Cancels a message that was not sent yet.
+    cancel_scheduled = CancelScheduled(CancelScheduled) -> Done: changes, admitted {
+        params: r#"{"id": 7}"#,
+        result: "{}",
+    }
+
     /// Deletes messages for this person only, at most 1,000 at once, on all devices of the account;
     /// nobody else learns of it. A message that is still in the outbox is not sent. A device that
     /// is away does the same when it comes, and neither a backup nor an import restores them.
@@ -589,6 +624,14 @@ methods! {
     seal_file = SealFile(SealFile) -> SealedFile: changes {
         params: r#"{"path": "/home/alice/beach.jpg"}"#,
         result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg", "preview": {"width": 4000, "height": 3000, "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj", "thumbnail": "/9j/4AA="}}"#,
+    }
+
+    /// Seals an attachment that is `here` again, under another key, so that `forward` can send it.
+    /// Call it once for each recipient. The sealed file is deleted if no message attaches it within
+    /// a day.
+    copy_attachment = CopyAttachment(AttachmentOf) -> SealedFile: changes {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
+        result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg"}"#,
     }
 
     /// Opens an attachment that is `here` (`fetch_attachment` fetches it), and writes it to an

@@ -84,6 +84,12 @@ problems! {
     MessageNotOwn = "message_not_own",
     /// The message was unsent.
     MessageTakenBack = "message_taken_back",
+    /// The message cannot be forwarded: this version does not know everything in it.
+    MessageNotForwardable = "message_not_forwardable",
+    /// No message is scheduled under this number.
+    ScheduledUnknown = "scheduled_unknown",
+    /// The time is not in the future.
+    TimePassed = "time_passed",
     /// The message is still in the outbox, or failed.
     MessageNotSent = "message_not_sent",
     /// The person deleted the attachment.

@@ -11,7 +11,7 @@ use crate::{
     Alarm, Auditor, BackupPart, CheckedReport, Contact, Conversation, ConversationId, Device,
     Entry, Evidence, Group, GroupCreated, Invited, LogStatus, Message, MessageId, MessageInfo,
     MessageState, OpenAttachment, ProblemReport, Profile, RegistrationStage, Report, SafetyNumber,
-    SmsQuote, closed_debug,
+    ScheduledMessage, ScheduledMessages, SmsQuote, closed_debug,
 };
 
 /// Makes the enum of responses from their list.
@@ -91,6 +91,10 @@ responses! {
     Auditors(Auditors),
     /// Of `evidence`.
     Evidence(EvidenceFiles),
+    /// Of `schedule` and `change_scheduled`.
+    ScheduledMessage(Box<ScheduledMessage>),
+    /// Of `scheduled`.
+    ScheduledMessages(ScheduledMessages),
     /// Of `receipts`.
     Receipts(ReceiptSettings),
 }

@@ -4,13 +4,11 @@
 //!
 //! **Always**: a command is checked completely before it changes anything.
 
-use waxwing_protocol::limits;
 use waxwing_transparency::cosignature::AuditorId;
 
 use crate::{
     account,
     api::{self, ConversationId, Problem, ProblemReport, RegistrationStage, Request, Response},
-    attachment,
     contact::{self, profile},
     containment::ErrorOwner,
     content::{self, Content, status::DeliveryStatus},
@@ -20,11 +18,7 @@ use crate::{
     },
     devices::{backup, changes, lock, names, pairing, recovery, registration},
     link,
-    message::{
-        self, deleting, expiry, link_preview, report,
-        sending::{self, MessageParts, NewContent},
-        typing,
-    },
+    message::{self, deleting, expiry, report, scheduled, sending, typing},
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
@@ -62,7 +56,7 @@ fn dispatch(
             account::forget_recovery_words(turn.tx)?;
             Ok(Response::Done {})
         }
-        Request::Send(send) => self::send(turn, &send),
+        Request::Send(send) => sending::send(turn, &send),
         Request::QuoteSms(quote) => sms::send::quote(turn, &quote),
         Request::SendSms(send) => sms::send::send(turn, &send),
         Request::React(react) => message::commands::react(turn, &react),
@@ -75,6 +69,11 @@ fn dispatch(
         Request::SendPoll(send) => message::poll::send(turn, &send),
         Request::Vote(vote) => message::poll::vote(turn, &vote),
         Request::ClosePoll(of) => message::poll::close(turn, &of),
+        Request::Forward(forward) => message::again::forward(turn, &forward),
+        Request::Schedule(schedule) => scheduled::schedule(turn, &schedule),
+        Request::Scheduled => scheduled::list(turn),
+        Request::ChangeScheduled(change) => scheduled::change(turn, &change),
+        Request::CancelScheduled(cancel) => scheduled::cancel(turn, cancel.id),
         Request::DeleteMessages(asked) => deleting::delete_messages(turn, &asked),
         Request::DeleteAttachment(of) => deleting::delete_attachment(turn, &of),
         Request::DeleteConversation(of) => deleting::delete_conversation(turn, &of),
@@ -305,54 +304,6 @@ fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, EventError> 
         Some(RegistrationStage::Registered) => Err(EventError::Refused(Problem::AlreadyRegistered)),
         _ => Err(EventError::Refused(Problem::NoCodeAsked)),
     }
-}
-
-fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
-    if turn.memory.account.is_none() {
-        return Err(EventError::Refused(Problem::NotRegistered));
-    }
-    let bytes = send.text.len();
-    if bytes > limits::TEXT_BYTES {
-        return Err(EventError::Refused(Problem::MessageTooLarge {
-            bytes: bytes as u64,
-            limit: limits::TEXT_BYTES as u64,
-        }));
-    }
-    let files = attachment::sealed::sealed_files(&send.attachments)?;
-    if send.text.trim().is_empty() && files.is_empty() {
-        return Err(EventError::Refused(Problem::MessageEmpty));
-    }
-    let preview = match &send.link_preview {
-        None => None,
-        Some(preview) => Some(
-            link_preview::made(preview, &send.text)
-                .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
-        ),
-    };
-    let in_reply_to = match send.reply_to {
-        None => None,
-        Some(id) => Some(
-            content::MessageId::from_bytes(id.as_bytes())
-                .ok_or(EventError::Refused(Problem::MessageUnknown))?,
-        ),
-    };
-    let conversation = sending::conversation(turn, &send.to)?;
-    let parts = MessageParts {
-        text: &send.text,
-        in_reply_to,
-        files: &files,
-        link_preview: preview.as_deref(),
-        markdown: send.markdown,
-    };
-    let new = NewContent {
-        content: parts.content(turn.random()),
-        text: &send.text,
-        markdown: send.markdown,
-        reply_to: send.reply_to,
-        is_kept: parts.is_more_than_text(),
-    };
-    let id = sending::add(turn, &conversation, new)?;
-    sending::finish(turn, &conversation, id)
 }
 
 fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, EventError> {

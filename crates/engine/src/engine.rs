@@ -56,9 +56,11 @@ use crate::{
         attachments::MessagesWithFiles,
         content_hook::ContentHook,
         deleted, expiry,
+        forwarded::Forwarded,
         hooks::{LinkPreviewContent, Messages, TextContent},
         link_preview,
         poll::Polls,
+        scheduled::{self, Scheduled},
         text_details, typing,
     },
     mls,
@@ -382,6 +384,7 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &sms::parts::Parts,
     &SyncedSettingRows,
     &deleted::Deletions,
+    &Scheduled,
 ];
 
 /// What each room does when something happens in a room below. Of each list, the first is called
@@ -397,13 +400,14 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
-        .with::<dyn MessageHook>(&[&Attachments, &Polls])
+        .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled])
         .with::<dyn ContentHook>(&[
             &Polls,
             &AmendingContent,
             &TextContent,
             &LinkPreviewContent,
             &MessagesWithFiles,
+            &Forwarded,
         ])
         .with::<dyn Table>(TABLES)
 }
@@ -605,6 +609,7 @@ fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     turn.run_contained(ErrorOwner::Part("own history"), own_history::pump)?;
+    turn.run_contained(ErrorOwner::Part("scheduled messages"), scheduled::pump)?;
     turn.run_contained(ErrorOwner::Part("receipts"), commands::send_due_receipts)?;
     turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
     turn.run_contained(ErrorOwner::Part("gaps"), receive::ask)?;
@@ -771,6 +776,11 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     } else {
         None
     };
+    let scheduled = if ready {
+        scheduled::next_due(turn.tx)?
+    } else {
+        None
+    };
     let own_history = own_history::next_due(turn);
     let alive = [
         links.mailbox.dead_at(),
@@ -789,6 +799,7 @@ fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         receipts,
         asks,
         missed,
+        scheduled,
         own_history,
         link::key_packages::next_due(turn),
         expiry::next_due(turn.tx)?,

@@ -43,7 +43,7 @@ pub(crate) const STEPS: &[Step] = &[
     MARKS,
     FULL_MAILBOXES,
     TOKEN_KEYS,
-    DELETIONS,
+    DELETED_AND_SCHEDULED,
 ];
 
 /// The store of the first version.
@@ -175,5 +175,8 @@ const TOKEN_KEYS: Step = &[
     crate::settings::WITHOUT_TOKEN_KEY,
 ];
 
-/// What people deleted for themselves.
-const DELETIONS: Step = &[crate::message::deleted::SCHEMA];
+/// What people deleted for themselves, and what is to be sent later.
+const DELETED_AND_SCHEDULED: Step = &[
+    crate::message::deleted::SCHEMA,
+    crate::message::scheduled::SCHEMA,
+];

@@ -57,6 +57,19 @@ pub fn of(problem: &Problem) -> String {
         Problem::MessageTakenBack => {
             "This message was deleted by its sender, so it can no longer be changed.".into()
         }
+        Problem::MessageNotForwardable => {
+            "That message has something that this version does not know, so it was not forwarded. \
+             Update Waxwing and try again."
+                .into()
+        }
+        Problem::ScheduledUnknown => {
+            "No message with that number is scheduled on this device; it may have been sent. \
+             `waxwing scheduled` lists those that wait."
+                .into()
+        }
+        Problem::TimePassed => {
+            "That time is not in the future, so nothing was scheduled. Name a later time.".into()
+        }
         Problem::MessageNotSent => {
             "That message was not sent yet, so its files stay. Delete the whole message with \
              `waxwing delete MESSAGE` to stop it."

@@ -48,7 +48,7 @@ CREATE INDEX attachment_blob ON attachment (blob_id);
 CREATE TABLE blob (
     id BLOB PRIMARY KEY,
     outgoing INTEGER NOT NULL,      -- put by this device
-    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone
+    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone, 4 for later
     bytes INTEGER NOT NULL,         -- sealed
     parts INTEGER NOT NULL,         -- that are there: at the relay, or here
     readers INTEGER NOT NULL DEFAULT 0,
@@ -61,6 +61,9 @@ CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
 pub(crate) const MARKS: &str = "
 ALTER TABLE blob ADD COLUMN mark BLOB;
 ";
+
+/// The state of a blob whose message is to be sent later.
+const FOR_LATER: u8 = 4;
 
 /// Files up to this size are fetched by themselves, from people who were written to.
 const FETCHED_BY_ITSELF: u64 = 16 << 20;
@@ -257,6 +260,43 @@ pub(crate) fn of_message(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Keeps the files of a message that is to be sent later.
+pub(crate) fn keep_for_later(tx: &Transaction<'_>, files: &[File]) -> Result<(), StoreError> {
+    for file in files {
+        tx.prepare_cached(
+            "INSERT INTO blob (id, outgoing, state, bytes, parts) VALUES (?1, 1, ?3, ?2, 0)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((file.blob, signed(file.sealed_bytes()), FOR_LATER))?;
+    }
+    Ok(())
+}
+
+/// The message of these files is about to be sent. Gives those that waited for it.
+pub(crate) fn release_kept(
+    tx: &Transaction<'_>,
+    files: &[File],
+) -> Result<Vec<[u8; 32]>, StoreError> {
+    let mut kept = Vec::new();
+    for file in files {
+        let released = tx
+            .prepare_cached("DELETE FROM blob WHERE id = ?1 AND state = ?2")?
+            .execute((file.blob, FOR_LATER))?;
+        if released > 0 {
+            kept.push(file.blob);
+        }
+    }
+    Ok(kept)
+}
+
+/// The message of these files is not sent after all.
+pub(crate) fn forget_kept(turn: &mut Turn<'_>, files: &[File]) -> Result<(), Fault> {
+    for blob in release_kept(turn.tx, files)? {
+        turn.out.push(Effect::Blob(BlobWork::Delete { blob }));
+    }
+    Ok(())
 }
 
 /// The relay keeps the files of a message, though this device forgets them.

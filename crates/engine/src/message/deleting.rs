@@ -13,7 +13,7 @@
 
 use super::{
     commands::{message_meant, tell_changed},
-    deleted,
+    deleted, scheduled,
 };
 use crate::{
     api::{
@@ -107,6 +107,7 @@ pub(crate) fn delete_conversation(
         synced_settings::set(turn, SettingKind::Pinned, &key, &[])?;
     }
     clear(turn, found.id, None)?;
+    scheduled::cancel_in(turn, found.id)?;
     Ok(Response::Done {})
 }
 

@@ -6,9 +6,11 @@
 //!
 //! **Always**: a message is in the history and in the outbox, or in neither.
 
+use waxwing_protocol::limits;
+
 use crate::{
-    api::{Direction, MessageId, MessageState, Problem, Response, Sent},
-    contact,
+    api::{self, Direction, MessageId, MessageState, Problem, Response, Sent},
+    attachment, contact,
     content::{self, Content, Expiration, File},
     conversation::{
         self, Conversation, Kind, acceptance,
@@ -22,6 +24,80 @@ use crate::{
     outbox,
     turn::{EventError, Turn},
 };
+
+/// A text message that a person wants to send, checked as far as it can be without its
+/// conversation.
+pub(crate) struct Checked {
+    files: Vec<File>,
+    link_preview: Option<Vec<u8>>,
+    in_reply_to: Option<content::MessageId>,
+}
+
+impl Checked {
+    /// Its files.
+    pub(crate) fn files(&self) -> &[File] {
+        &self.files
+    }
+}
+
+/// Checks what a person wants to send.
+pub(crate) fn check(turn: &Turn<'_>, send: &api::SendText) -> Result<Checked, EventError> {
+    if turn.memory.account.is_none() {
+        return Err(EventError::Refused(Problem::NotRegistered));
+    }
+    let bytes = send.text.len();
+    if bytes > limits::TEXT_BYTES {
+        return Err(EventError::Refused(Problem::MessageTooLarge {
+            bytes: bytes as u64,
+            limit: limits::TEXT_BYTES as u64,
+        }));
+    }
+    let files = attachment::sealed::sealed_files(&send.attachments)?;
+    if send.text.trim().is_empty() && files.is_empty() {
+        return Err(EventError::Refused(Problem::MessageEmpty));
+    }
+    let link_preview = match &send.link_preview {
+        None => None,
+        Some(preview) => Some(
+            link_preview::made(preview, &send.text)
+                .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
+        ),
+    };
+    let in_reply_to = match send.reply_to {
+        None => None,
+        Some(id) => Some(
+            content::MessageId::from_bytes(id.as_bytes())
+                .ok_or(EventError::Refused(Problem::MessageUnknown))?,
+        ),
+    };
+    Ok(Checked {
+        files,
+        link_preview,
+        in_reply_to,
+    })
+}
+
+/// Sends a text, with files or without.
+pub(crate) fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
+    let checked = check(turn, send)?;
+    let conversation = self::conversation(turn, &send.to)?;
+    let parts = MessageParts {
+        text: &send.text,
+        in_reply_to: checked.in_reply_to,
+        files: &checked.files,
+        link_preview: checked.link_preview.as_deref(),
+        markdown: send.markdown,
+    };
+    let new = NewContent {
+        content: parts.content(turn.random()),
+        text: &send.text,
+        markdown: send.markdown,
+        reply_to: send.reply_to,
+        is_kept: parts.is_more_than_text(),
+    };
+    let id = add(turn, &conversation, new)?;
+    finish(turn, &conversation, id)
+}
 
 /// The conversation that a person means, ready for a message; it begins if there was none.
 pub(crate) fn conversation(turn: &mut Turn<'_>, to: &str) -> Result<Conversation, EventError> {
@@ -48,7 +124,7 @@ pub(crate) fn conversation(turn: &mut Turn<'_>, to: &str) -> Result<Conversation
 }
 
 /// Refuses a conversation in which this account may not write.
-fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError> {
+pub(crate) fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError> {
     let problem = if conversation.kind == Kind::Sms {
         Problem::SmsConversation
     } else if conversation.left {

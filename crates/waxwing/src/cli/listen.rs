@@ -226,6 +226,7 @@ impl Listening<'_> {
             Notice::MessageChanged(message) => {
                 self.output.line(styled(FAINT, output::changed(&message)))?;
             }
+            Notice::Scheduled(changed) => self.output.line(output::scheduled(&changed))?,
             Notice::Typing(typing) if typing.typing => {
                 let address = one_line(&typing.address);
                 self.output

@@ -19,21 +19,25 @@ mod delete;
 mod devices;
 mod doctor;
 mod export;
+mod forward;
 mod group;
 mod history;
 mod listen;
 mod lock;
 mod messages;
+mod moment;
 mod pages;
 mod poll;
 mod privacy;
 mod profile;
 mod progress;
+mod recipients;
 mod recover;
 mod register;
 mod report;
 mod requests;
 mod save;
+mod scheduled;
 mod search;
 mod send;
 mod sms;
@@ -125,6 +129,9 @@ until the relay has accepted the message. If that takes too long (without a netw
 example), it ends with exit code 3: the message is in your outbox, and the next waxwing
 command that reaches the relay sends it. Do not send it again.
 
+Several recipients each get a private message, and do not learn of each other. The output says
+for each how far it got; the exit code is 1 if one was not sent, else 3 if one waits.
+
 Examples:
   waxwing send bob@example.org 'Are you there?'
   echo 'The backup is done.' | waxwing send bob@example.org
@@ -132,6 +139,9 @@ Examples:
   waxwing send Family '**Dinner** at 7, @bob@example.org' --markdown
   waxwing send bob@example.org 'Read https://example.org/waxwings' --preview
   waxwing send bob@example.org --location 52.5163,13.3777
+  waxwing send bob@example.org,carol@example.org 'The train is late'
+  waxwing send --to bob@example.org --to Family 'Happy new year!'
+  waxwing send bob@example.org 'Happy birthday!' --at 2026-12-24T08:00
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),
 
@@ -218,6 +228,28 @@ are online. Somebody may already have read or copied it, and a dishonest device 
 Example:
   waxwing unsend 4f2a6c1e")]
     Unsend(messages::Which),
+
+    /// Forward a message, with its files
+    #[command(after_help = "\
+The recipients see that it was forwarded, but not who wrote it first. Each gets a private
+message.
+
+Examples:
+  waxwing forward 4f2a6c1e carol@example.org
+  waxwing forward 4f2a6c1e carol@example.org Family")]
+    Forward(forward::Forward),
+
+    /// List, edit and cancel messages that are sent later
+    #[command(after_help = "\
+`waxwing send --at` schedules a message. Only this device knows of it, and sends it at its
+time if `waxwing listen` or `waxwing app` runs. Otherwise it is sent late, when a waxwing
+command runs next, and your history says so.
+
+Examples:
+  waxwing scheduled
+  waxwing scheduled edit 7 'Happy birthday, Bob!' --at 08:30
+  waxwing scheduled cancel 7")]
+    Scheduled(scheduled::Scheduled),
 
     /// Delete messages, a file or a conversation, on your devices only
     #[command(after_help = "\
@@ -630,6 +662,8 @@ async fn command(
         Command::Poll(poll) => poll.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,
+        Command::Forward(forward) => forward.run(session, output).await,
+        Command::Scheduled(scheduled) => scheduled.run(session, output).await,
         Command::Delete(delete) => delete.run(session, output).await,
         Command::Resend(which) => send::resend(which, session, output).await,
         Command::Disappear(disappear) => disappear.run(session, output).await,

@@ -67,12 +67,7 @@ impl Save {
                 number,
             };
             let Some(open) = here(session, output, of).await? else {
-                return Err(Failure::Said {
-                    code: "attachment_gone",
-                    sentence: "The file is no longer available: its sender deleted it, it expired \
-                               at the relay, or it is damaged. Ask the sender to send it again."
-                        .into(),
-                });
+                return Err(gone());
             };
             let (blobs, to) = (session.blobs(), self.to.clone());
             let saving = tokio::task::spawn_blocking(move || blobs.open(&open, &to));
@@ -90,8 +85,18 @@ impl Save {
     }
 }
 
+/// A file cannot be fetched.
+pub(super) fn gone() -> Failure {
+    Failure::Said {
+        code: "attachment_gone",
+        sentence: "The file is no longer available: its sender deleted it, it expired at the \
+                   relay, or it is damaged. Ask the sender to send it again."
+            .into(),
+    }
+}
+
 /// Waits until a file is here; `None` where it is not to be had.
-async fn here(
+pub(super) async fn here(
     session: &mut Session,
     output: &Output,
     of: AttachmentOf,
