@@ -135,6 +135,16 @@ methods! {
         result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
     }
 
+    /// Opens a message that can be viewed once (`view_once`), and deletes it on all devices of the
+    /// account: nobody can open it again. Ask the person first. Its files must be `here`; what opens
+    /// them is in the result, and they are deleted five minutes later. The sender learns that it was
+    /// opened (`read`) if read receipts are on. Nobody can force the recipients: a modified app can
+    /// keep the message.
+    open_once = OpenOnce(MessageOf) -> ViewedOnce: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
+        result: r#"{"text": "The code is 1234"}"#,
+    }
+
     /// Keeps a message and sends it at a time: `send`, later. Only this device knows of it until
     /// then. If this device is off at that time, or no program runs the account, it is sent late,
     /// when it can be; the message then has `scheduled_for`, the time for which it was meant. A

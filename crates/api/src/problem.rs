@@ -86,6 +86,12 @@ problems! {
     MessageTakenBack = "message_taken_back",
     /// The message cannot be forwarded: this version does not know everything in it.
     MessageNotForwardable = "message_not_forwardable",
+    /// A message that can be viewed once allows nothing else: it is not edited, forwarded, saved or
+    /// sent again, and nobody sends one to themselves.
+    ViewOnce = "view_once",
+    /// The message cannot be viewed once: it is another, or this account sent it, or it came with
+    /// the archive of another device.
+    NotViewOnce = "not_view_once",
     /// No message is scheduled under this number.
     ScheduledUnknown = "scheduled_unknown",
     /// The time is not in the future.

@@ -58,6 +58,9 @@ pub struct SendText {
     /// A preview of a link in the text, as this device saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_preview: Option<Box<LinkPreview>>,
+    /// Whether the recipients' devices are asked to show it once only (`open_once`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub view_once: bool,
 }
 
 /// A file that was sealed into the home's `blobs/`, under its id.

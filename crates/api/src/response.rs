@@ -11,7 +11,7 @@ use crate::{
     Alarm, Auditor, BackupPart, CheckedReport, Contact, Conversation, ConversationId, Device,
     Entry, Evidence, Group, GroupCreated, Invited, LogStatus, Message, MessageId, MessageInfo,
     MessageState, OpenAttachment, ProblemReport, Profile, RegistrationStage, Report, SafetyNumber,
-    ScheduledMessage, ScheduledMessages, SmsQuote, closed_debug,
+    ScheduledMessage, ScheduledMessages, SmsQuote, ViewedOnce, closed_debug,
 };
 
 /// Makes the enum of responses from their list.
@@ -95,6 +95,8 @@ responses! {
     ScheduledMessage(Box<ScheduledMessage>),
     /// Of `scheduled`.
     ScheduledMessages(ScheduledMessages),
+    /// Of `open_once`.
+    ViewedOnce(Box<ViewedOnce>),
     /// Of `receipts`.
     Receipts(ReceiptSettings),
 }

@@ -62,6 +62,7 @@ fn dispatch(
         Request::React(react) => message::commands::react(turn, &react),
         Request::Edit(edit) => {
             message::poll::refuse_edit(turn, &edit)?;
+            message::view_once::refuse_edit(turn, &edit)?;
             message::commands::edit(turn, &edit)
         }
         Request::TakeBack(of) => message::commands::take_back(turn, &of),
@@ -70,6 +71,7 @@ fn dispatch(
         Request::Vote(vote) => message::poll::vote(turn, &vote),
         Request::ClosePoll(of) => message::poll::close(turn, &of),
         Request::Forward(forward) => message::again::forward(turn, &forward),
+        Request::OpenOnce(of) => message::view_once::open(turn, of.message),
         Request::Schedule(schedule) => scheduled::schedule(turn, &schedule),
         Request::Scheduled => scheduled::list(turn),
         Request::ChangeScheduled(change) => scheduled::change(turn, &change),
@@ -328,6 +330,10 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Even
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && acquaintance::may_tell(turn, &found)? {
         for id in read {
+            // It is read when it is opened.
+            if message::amendments::is_view_once(turn.tx, mark.conversation, id)? {
+                continue;
+            }
             receipts::add_owed(turn.tx, turn.now, mark.conversation, id, true)?;
         }
     }

@@ -62,6 +62,7 @@ use crate::{
         poll::Polls,
         scheduled::{self, Scheduled},
         text_details, typing,
+        view_once::ViewOnce,
     },
     mls,
     outbox::{self, receipts, sending},
@@ -400,9 +401,10 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
-        .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled])
+        .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled, &ViewOnce])
         .with::<dyn ContentHook>(&[
             &Polls,
+            &ViewOnce,
             &AmendingContent,
             &TextContent,
             &LinkPreviewContent,

@@ -145,6 +145,14 @@ pub fn message(message: &Message, with_group: bool) -> String {
     // Further lines stand below the first.
     let text = if message.taken_back {
         styled(FAINT, "(deleted)")
+    } else if message.view_once {
+        styled(
+            FAINT,
+            match message.direction {
+                Direction::Out => "(to be viewed once)",
+                Direction::In => "(to be viewed once: waxwing open)",
+            },
+        )
     } else if let Some(poll) = &message.poll {
         self::poll(poll).replace('\n', "\n       ")
     } else {

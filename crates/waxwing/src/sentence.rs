@@ -62,6 +62,16 @@ pub fn of(problem: &Problem) -> String {
              Update Waxwing and try again."
                 .into()
         }
+        Problem::ViewOnce => {
+            "That does not work with a message that can be viewed once. Open one that you received \
+             with `waxwing open MESSAGE`."
+                .into()
+        }
+        Problem::NotViewOnce => {
+            "That message cannot be opened here: it is not one to view once, or you sent it, or it \
+             arrived at another of your devices. `waxwing history` shows other messages."
+                .into()
+        }
         Problem::ScheduledUnknown => {
             "No message with that number is scheduled on this device; it may have been sent. \
              `waxwing scheduled` lists those that wait."

@@ -13,6 +13,7 @@ use super::{
     commands::{self, message_meant, own_message_meant},
     deleted, link_preview,
     sending::{self, MessageParts, NewContent},
+    view_once,
 };
 use crate::{
     api::{self, AttachmentState, MessageId, MessageState, Problem, Response},
@@ -28,6 +29,8 @@ pub(crate) fn resend(turn: &mut Turn<'_>, id: MessageId) -> Result<Response, Eve
     if message.taken_back {
         return Err(EventError::Refused(Problem::MessageTakenBack));
     }
+    // Its text is not kept.
+    view_once::refuse(&message)?;
     if message.state != Some(MessageState::Failed) {
         return Err(EventError::Refused(Problem::MessageNotFailed));
     }
@@ -74,6 +77,7 @@ pub(crate) fn forward(turn: &mut Turn<'_>, forward: &api::Forward) -> Result<Res
     if message.taken_back {
         return Err(EventError::Refused(Problem::MessageTakenBack));
     }
+    view_once::refuse(&message)?;
     let files = attachment::sealed::sealed_files(&forward.attachments)?;
     let deleted = |one: &&api::Attachment| one.state == AttachmentState::Deleted;
     let left = message.attachments.len() - message.attachments.iter().filter(deleted).count();

@@ -318,6 +318,18 @@ pub(crate) fn of_kind(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The mark of messages that can be viewed once.
+pub(crate) const VIEW_ONCE: u8 = OTHERS + 5;
+
+/// Whether a message can be viewed once.
+pub(crate) fn is_view_once(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    Ok(mark(tx, conversation, message, VIEW_ONCE)?.is_some())
+}
+
 /// The id of a mark: an amendment that a message has of itself, once of a kind.
 pub(crate) fn mark_id(message: MessageId, kind: u8) -> MessageId {
     let id = Sha256::new()

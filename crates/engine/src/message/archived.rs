@@ -53,7 +53,11 @@ impl ArchiveSection for Entries {
              FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
         )?;
         let found = statement.query_row([at.row, at.last_row], read_entry);
-        Ok(found.optional()?.map(|(row, record)| Archived {
+        let mut found = found.optional()?;
+        if let Some((_, entry)) = &mut found {
+            leave_out_unseen(tx, entry)?;
+        }
+        Ok(found.map(|(row, record)| Archived {
             record: Record::Entry(record),
             id: Vec::new(),
             row,
@@ -88,6 +92,21 @@ impl ArchiveSection for Entries {
             None => Ok(()),
         }
     }
+}
+
+/// What is to be viewed once does not leave with an archive, only that it came.
+fn leave_out_unseen(tx: &Transaction<'_>, entry: &mut ArchivedEntry) -> Result<(), StoreError> {
+    if let Some(Kind::Message(message)) = &mut entry.kind
+        && let (Ok(conversation), Ok(id)) = (
+            ConversationId::try_from(entry.conversation.as_ref()),
+            MessageId::try_from(message.id.as_ref()),
+        )
+        && amendments::is_view_once(tx, conversation, id)?
+    {
+        message.content = None;
+        message.proof.clear();
+    }
+    Ok(())
 }
 
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {

@@ -6,7 +6,7 @@
 use super::{
     commands::{message_meant, tell_changed},
     content_hook::{ContentHook, SaidContent},
-    deleting,
+    deleting, view_once,
 };
 use crate::{
     api::{self, AttachmentState, ConversationId, MessageId, OpenAttachment, Problem, Response},
@@ -63,6 +63,7 @@ impl Table for MessagesWithFiles {
         if all.iter().all(|one| one.state == AttachmentState::Here) {
             outbox::release_with_files(turn.tx, message)?;
             turn.memory.due_mut().conversations.insert(conversation);
+            view_once::handle_uploaded(turn, conversation, message)?;
         }
         tell_changed(turn, conversation, message)
     }
@@ -87,7 +88,8 @@ pub(crate) fn fetch(
 
 /// What opens an attachment.
 pub(crate) fn open(turn: &Turn<'_>, asked: &api::AttachmentOf) -> Result<Response, EventError> {
-    let (conversation, _) = message_meant(turn, asked.message)?;
+    let (conversation, message) = message_meant(turn, asked.message)?;
+    view_once::refuse(&message)?;
     let unknown = || EventError::Refused(Problem::AttachmentUnknown);
     let file = find(turn.tx, conversation.id, asked.message, asked.number)?.ok_or_else(unknown)?;
     let shown = of_message(turn.tx, conversation.id, asked.message)?;

@@ -213,3 +213,11 @@ pub(super) fn forget_content(
     .execute((conversation.as_bytes(), message.as_bytes()))?;
     Ok(())
 }
+
+/// Deletes a message wherever it stands; for tests of archives.
+#[cfg(test)]
+pub(crate) fn delete_for_good(tx: &Transaction<'_>, message: MessageId) -> Result<(), StoreError> {
+    add(tx, message)?;
+    tx.execute("DELETE FROM entry WHERE message = ?1", [message.as_bytes()])?;
+    Ok(())
+}

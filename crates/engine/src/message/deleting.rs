@@ -59,6 +59,21 @@ pub(crate) fn delete_messages(
     Ok(Response::Done {})
 }
 
+/// A message that can be viewed once was opened: tells the other devices.
+pub(super) fn tell_viewed(turn: &mut Turn<'_>, id: MessageId) -> Result<(), Fault> {
+    synced_settings::set(turn, SettingKind::Deleted, id.as_bytes(), b"1")
+}
+
+/// A message that can be viewed once was opened: deletes it.
+pub(super) fn delete_viewed(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<(), Fault> {
+    tell_viewed(turn, id)?;
+    delete_message(turn, conversation, id)
+}
+
 /// Deletes a file of a message; the message stays.
 pub(crate) fn delete_attachment(
     turn: &mut Turn<'_>,

@@ -33,3 +33,4 @@ pub(crate) mod scheduled;
 pub(crate) mod sending;
 pub(crate) mod text_details;
 pub(crate) mod typing;
+pub(crate) mod view_once;

@@ -20,7 +20,7 @@ use crate::{
         timer,
     },
     inbox::messages,
-    message::{content_hook::ContentHook, identity_events, link_preview},
+    message::{content_hook::ContentHook, identity_events, link_preview, view_once},
     outbox,
     turn::{EventError, Turn},
 };
@@ -81,6 +81,10 @@ pub(crate) fn check(turn: &Turn<'_>, send: &api::SendText) -> Result<Checked, Ev
 pub(crate) fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
     let checked = check(turn, send)?;
     let conversation = self::conversation(turn, &send.to)?;
+    // Nobody views what they sent themselves.
+    if send.view_once && conversation.kind == Kind::Notes {
+        return Err(EventError::Refused(Problem::ViewOnce));
+    }
     let parts = MessageParts {
         text: &send.text,
         in_reply_to: checked.in_reply_to,
@@ -88,12 +92,23 @@ pub(crate) fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response
         link_preview: checked.link_preview.as_deref(),
         markdown: send.markdown,
     };
-    let new = NewContent {
-        content: parts.content(turn.random()),
-        text: &send.text,
-        markdown: send.markdown,
-        reply_to: send.reply_to,
-        is_kept: parts.is_more_than_text(),
+    let content = parts.content(turn.random());
+    let new = if send.view_once {
+        NewContent {
+            content: view_once::wrapped(turn.random(), &content),
+            text: "",
+            markdown: false,
+            reply_to: send.reply_to,
+            is_kept: false,
+        }
+    } else {
+        NewContent {
+            content,
+            text: &send.text,
+            markdown: send.markdown,
+            reply_to: send.reply_to,
+            is_kept: parts.is_more_than_text(),
+        }
     };
     let id = add(turn, &conversation, new)?;
     finish(turn, &conversation, id)

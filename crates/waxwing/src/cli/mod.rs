@@ -26,6 +26,7 @@ mod listen;
 mod lock;
 mod messages;
 mod moment;
+mod open;
 mod pages;
 mod poll;
 mod privacy;
@@ -142,6 +143,7 @@ Examples:
   waxwing send bob@example.org,carol@example.org 'The train is late'
   waxwing send --to bob@example.org --to Family 'Happy new year!'
   waxwing send bob@example.org 'Happy birthday!' --at 2026-12-24T08:00
+  waxwing send bob@example.org 'The code is 1234' --view-once
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),
 
@@ -238,6 +240,17 @@ Examples:
   waxwing forward 4f2a6c1e carol@example.org
   waxwing forward 4f2a6c1e carol@example.org Family")]
     Forward(forward::Forward),
+
+    /// Open a message that can be viewed once
+    #[command(after_help = "\
+Asks first. Then the message is deleted on all your devices, and its sender learns that you
+opened it if read receipts are on. Files are written to a folder of your choice: that you can
+keep a copy shows that viewing once is a request, which nobody can force.
+
+Examples:
+  waxwing open 4f2a6c1e
+  waxwing open 4f2a6c1e --to pictures")]
+    Open(open::Open),
 
     /// List, edit and cancel messages that are sent later
     #[command(after_help = "\
@@ -663,6 +676,7 @@ async fn command(
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,
         Command::Forward(forward) => forward.run(session, output).await,
+        Command::Open(open) => open.run(session, output).await,
         Command::Scheduled(scheduled) => scheduled.run(session, output).await,
         Command::Delete(delete) => delete.run(session, output).await,
         Command::Resend(which) => send::resend(which, session, output).await,

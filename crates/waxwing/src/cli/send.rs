@@ -17,7 +17,7 @@ use waxwing_client::{
 };
 use waxwing_engine::api::{
     self, Connection, MessageId, MessageOf, MessageState, Notice, Problem, ProblemReport, Request,
-    SealedFile, Sent, Status,
+    SealedFile, Sent, Status, Timestamp,
 };
 use waxwing_protocol::{address::Address, limits};
 
@@ -93,6 +93,11 @@ pub struct Send {
         conflicts_with = "queue"
     )]
     wait: u64,
+
+    /// Ask the recipients' devices to show the message, with its files, once only; a dishonest
+    /// device can keep it
+    #[arg(long, conflicts_with = "preview")]
+    view_once: bool,
 
     /// Put the message in the outbox and do not wait
     #[arg(long)]
@@ -191,6 +196,7 @@ impl Send {
                 // For each: nobody can tell that others got the same.
                 attachments: seal(&self.attach, session, output).await?,
                 link_preview: link_preview.clone(),
+                view_once: self.view_once,
             };
             if let Some(at) = self.at {
                 schedule(session, output, message, at).await?;
