@@ -37,6 +37,7 @@ fn a_deleted_message_is_deleted_on_all_own_devices_and_stays_with_others() {
     let theirs = scene.send(bob, first, "one");
     scene.run_for(Span::minutes(3));
     let own = scene.send(first, bob, "two");
+    scene.run_for(Span::minutes(1));
     scene.send(bob, first, "three");
     scene.run_for(Span::minutes(1));
     // One device is away.
