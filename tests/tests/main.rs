@@ -27,6 +27,7 @@ mod polls;
 mod rekeying;
 mod reports;
 mod secrets;
+mod sending_again;
 mod strangers;
 mod texts;
 mod trust;

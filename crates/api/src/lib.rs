@@ -27,6 +27,7 @@ mod problem;
 mod report;
 mod request;
 mod response;
+mod scheduled;
 mod sms;
 mod timestamp;
 
@@ -62,7 +63,11 @@ pub use report::{
 pub use request::*;
 pub use response::{
     Account, Auditors, Contacts, Conversations, Devices, Done, EvidenceFiles, Found, HistoryPage,
-    Imported, Response, Sent, Status,
+    Imported, ReceiptSettings, Response, Sent, Status,
+};
+pub use scheduled::{
+    CancelScheduled, ChangeScheduled, Forward, Schedule, ScheduledChanged, ScheduledFile,
+    ScheduledMessage, ScheduledMessages,
 };
 pub use sms::{QuoteSms, SendSms, SmsEncoding, SmsFinding, SmsQuote, SmsSeverity};
 pub use timestamp::{Timestamp, TimestampMalformed};

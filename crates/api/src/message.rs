@@ -111,6 +111,15 @@ pub struct Message {
     /// What it asks, if it is a poll, and how people voted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll: Option<Box<Poll>>,
+    /// Whether it can be viewed once (`open_once`): its text is empty, and its files have no names.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub view_once: bool,
+    /// Whether its sender says that it is forwarded; not by whom it was first.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forwarded: bool,
+    /// If this device sent it later on request (`schedule`): the time for which it was meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<Timestamp>,
     /// Whether it was imported from a file: nothing proves who wrote it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub imported: bool,
@@ -168,6 +177,9 @@ impl Message {
             attachments: Vec::new(),
             link_preview: None,
             poll: None,
+            view_once: false,
+            forwarded: false,
+            scheduled_for: None,
             imported: false,
             segments: None,
             asks_reply_to: None,
@@ -366,6 +378,21 @@ pub enum AttachmentState {
     Here,
     /// No longer available.
     Gone,
+    /// Deleted by this person (`delete_attachment`).
+    Deleted,
+}
+
+/// The result of `open_once`. Nobody can get it again.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ViewedOnce {
+    /// What was written.
+    pub text: String,
+    /// Whether the text is Markdown.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub markdown: bool,
+    /// What opens its files; they are deleted five minutes later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<OpenAttachment>,
 }
 
 /// What opens an attachment.
@@ -589,6 +616,7 @@ closed_debug!(
     Vote,
     Preview,
     OpenAttachment,
+    ViewedOnce,
     Reaction,
     Span,
     MessageInfo,

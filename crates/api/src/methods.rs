@@ -127,6 +127,84 @@ methods! {
         result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
     }
 
+    /// Sends a message of anybody to another conversation, as a new message of this account. It has
+    /// `forwarded`, and does not say who wrote it first. Poll questions are asked again, without the
+    /// votes. Its files are sealed again for each recipient (`copy_attachment`).
+    forward = Forward(Forward) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "to": "carol@example.org"}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
+    /// Opens a message that can be viewed once (`view_once`), and deletes it on all devices of the
+    /// account: nobody can open it again. Ask the person first. Its files must be `here`; what opens
+    /// them is in the result, and they are deleted five minutes later. The sender learns that it was
+    /// opened (`read`) if read receipts are on. Nobody can force the recipients: a modified app can
+    /// keep the message.
+    open_once = OpenOnce(MessageOf) -> ViewedOnce: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
+        result: r#"{"text": "The code is 1234"}"#,
+    }
+
+    /// Keeps a message and sends it at a time: `send`, later. Only this device knows of it until
+    /// then. If this device is off at that time, or no program runs the account, it is sent late,
+    /// when it can be; the message then has `scheduled_for`, the time for which it was meant. A
+    /// `scheduled` notice says when it was sent, or why not. At most 1,000.
+    schedule = Schedule(Schedule) -> ScheduledMessage: changes, admitted {
+        params: r#"{"to": "bob@example.org", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}"#,
+        result: r#"{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}"#,
+    }
+
+    /// Returns the messages that this device sends later, the next one first.
+    scheduled = Scheduled -> ScheduledMessages: reads {
+        result: r#"{"scheduled": [{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T07:00:00.000Z"}]}"#,
+    }
+
+    /// Changes the text or the time of a message that was not sent yet. One that was refused
+    /// (`problem`) is tried again then.
+    change_scheduled = ChangeScheduled(ChangeScheduled) -> ScheduledMessage: repeats, admitted {
+        params: r#"{"id": 7, "at": "2026-12-24T08:00:00.000Z"}"#,
+        result: r#"{"id": 7, "to": "bob@example.org", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "text": "Happy birthday!", "at": "2026-12-24T08:00:00.000Z"}"#,
+    }
+
+    /// Cancels a message that was not sent yet.
+    cancel_scheduled = CancelScheduled(CancelScheduled) -> Done: changes, admitted {
+        params: r#"{"id": 7}"#,
+        result: "{}",
+    }
+
+    /// Deletes messages for this person only, at most 1,000 at once, on all devices of the account;
+    /// nobody else learns of it. A message that is still in the outbox is not sent. A device that
+    /// is away does the same when it comes, and neither a backup nor an import restores them.
+    delete_messages = DeleteMessages(DeleteMessages) -> Done: repeats, admitted {
+        params: r#"{"messages": ["019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"]}"#,
+        result: "{}",
+    }
+
+    /// Deletes a file of a message for this person only, on all devices of the account. The message
+    /// stays, and shows the file as `deleted`. After that the message cannot be reported any more
+    /// (`message_not_proven`), because what proves it holds the file's key.
+    delete_attachment = DeleteAttachment(AttachmentOf) -> Done: repeats, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
+        result: "{}",
+    }
+
+    /// Deletes everything in a conversation for this person only, on all devices of the account,
+    /// with its draft and its pin. It leaves the list until somebody writes in it again. A group is
+    /// not left. Messages that no device of the account had received yet stay.
+    delete_conversation = DeleteConversation(Of) -> Done: repeats, admitted {
+        params: r#"{"of": "bob@example.org"}"#,
+        result: "{}",
+    }
+
+    /// Sends a message of this account that failed. It is a new message at the end of the
+    /// conversation, with what the failed one says now, its files and its link preview; the failed
+    /// one is deleted (`message_deleted`), so that nobody gets it twice. Other messages are refused
+    /// with `message_not_failed`.
+    resend = Resend(MessageOf) -> Sent: changes, admitted {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e"}"#,
+        result: r#"{"id": "01b4c34f2a6c1e9d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "state": "queued"}"#,
+    }
+
     /// Makes new messages of a conversation disappear this many seconds after they are read; 0 for
     /// never. Either side can set it, in a group only admins; it arrives as a `timer_changed`
     /// event. When a message disappears, a `message_deleted` notice says so.
@@ -308,6 +386,11 @@ methods! {
         result: "{}",
     }
 
+    /// Returns what this account tells others, as `set_receipts` set it.
+    receipts = Receipts -> Receipts(ReceiptSettings): reads {
+        result: r#"{"delivered": true, "read": false, "typing": true}"#,
+    }
+
     /// Records the person's decision about a contact's safety number: `accept` (it is the same),
     /// `continue` (continue without comparing, after the contact's keys have changed) or `reject`
     /// (it is different: nothing is sent). With `accept`, `scanned` can hold the QR text or the
@@ -438,15 +521,17 @@ methods! {
     /// at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`
     /// forward, `around` shows a message with the entries on both sides, and `search` finds words,
     /// like the method of that name. `more` says whether there are older entries, `newer` whether
-    /// there are newer ones. To read everything, call it with `from` `""` for the oldest entries,
-    /// and then with the `next` of each result.
+    /// there are newer ones. To read everything from the newest entry back, call it with the
+    /// `previous` of each result as `until` (also with `search`); from the oldest one, with `from`
+    /// `""` and then with the `next` of each result. Such a place stays valid when entries are
+    /// added or deleted.
     ///
     /// Messages in a group have its name in `group`. This account's own messages have `receipts`,
     /// which say how many members have received and read them (in groups of up to 32). A message
     /// may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
     /// and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
     /// `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-    /// `fetching`, `here` or `gone`. Pictures and voice messages have a `preview`, as their sender
+    /// `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
     /// states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
     /// `waveform` (levels from 0 to 255).
     history = History(History) -> History(HistoryPage): reads {
@@ -549,6 +634,14 @@ methods! {
     seal_file = SealFile(SealFile) -> SealedFile: changes {
         params: r#"{"path": "/home/alice/beach.jpg"}"#,
         result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg", "preview": {"width": 4000, "height": 3000, "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj", "thumbnail": "/9j/4AA="}}"#,
+    }
+
+    /// Seals an attachment that is `here` again, under another key, so that `forward` can send it.
+    /// Call it once for each recipient. The sealed file is deleted if no message attaches it within
+    /// a day.
+    copy_attachment = CopyAttachment(AttachmentOf) -> SealedFile: changes {
+        params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
+        result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg"}"#,
     }
 
     /// Opens an attachment that is `here` (`fetch_attachment` fetches it), and writes it to an

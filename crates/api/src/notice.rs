@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackupChanged, ConversationEvent, ConversationId, DevicesChanged, Gap, LockChanged, Message,
-    MessageId, MessageState, PairingChanged, ProblemReport, RecoveryChanged, Timestamp,
-    TransferProgress, closed_debug, method::Data,
+    MessageId, MessageState, PairingChanged, ProblemReport, RecoveryChanged, ScheduledChanged,
+    Timestamp, TransferProgress, closed_debug, method::Data,
 };
 
 /// A notice, for documentation.
@@ -90,6 +90,12 @@ notices! {
     /// A message has disappeared, because its time was up.
     message_deleted = MessageDeleted(MessageDeleted) {
         r#"{"type": "message_deleted", "id": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}"#,
+    }
+
+    /// A scheduled message was sent, late if `late_ms` is present; or, with a `problem`, it was not.
+    scheduled = Scheduled(ScheduledChanged) {
+        r#"{"type": "scheduled", "id": 7, "message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "late_ms": 7200000}"#,
+        r#"{"type": "scheduled", "id": 7, "problem": {"code": "recipient_blocked", "sentence": "The contact is blocked."}}"#,
     }
 
     /// Another device of this account changed a synced setting, of `conversation` if it belongs to

@@ -84,6 +84,28 @@ problems! {
     MessageNotOwn = "message_not_own",
     /// The message was unsent.
     MessageTakenBack = "message_taken_back",
+    /// The message cannot be forwarded: this version does not know everything in it.
+    MessageNotForwardable = "message_not_forwardable",
+    /// A message that can be viewed once allows nothing else: it is not edited, forwarded, saved or
+    /// sent again, and nobody sends one to themselves.
+    ViewOnce = "view_once",
+    /// The message cannot be viewed once: it is another, or this account sent it, or it came with
+    /// the archive of another device.
+    NotViewOnce = "not_view_once",
+    /// No message is scheduled under this number.
+    ScheduledUnknown = "scheduled_unknown",
+    /// The time is not in the future.
+    TimePassed = "time_passed",
+    /// The message is still in the outbox, or failed.
+    MessageNotSent = "message_not_sent",
+    /// The person deleted the attachment.
+    AttachmentDeleted = "attachment_deleted",
+    /// The account has too many settings and deleted messages to tell its other devices of more.
+    DeletionsTooMany = "deletions_too_many",
+    /// The place in the history is not one that an earlier answer gave.
+    CursorInvalid = "cursor_invalid",
+    /// The message did not fail, so it is not sent again.
+    MessageNotFailed = "message_not_failed",
     /// The message is the account's own or imported, so this device has no proof of who wrote it.
     MessageNotProven = "message_not_proven",
     /// The file to check is not a report, or something in it is false.

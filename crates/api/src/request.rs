@@ -58,6 +58,9 @@ pub struct SendText {
     /// A preview of a link in the text, as this device saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_preview: Option<Box<LinkPreview>>,
+    /// Whether the recipients' devices are asked to show it once only (`open_once`).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub view_once: bool,
 }
 
 /// A file that was sealed into the home's `blobs/`, under its id.
@@ -105,6 +108,13 @@ pub struct Edit {
 pub struct MessageOf {
     /// Its id.
     pub message: MessageId,
+}
+
+/// Parameters of `delete_messages`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeleteMessages {
+    /// At most 1,000.
+    pub messages: Vec<MessageId>,
 }
 
 /// An attachment of a message.
@@ -354,7 +364,8 @@ pub struct Of {
     pub of: String,
 }
 
-/// Parameters of `history`. At most one of `before`, `after`, `around` and `search` may be given.
+/// Parameters of `history`. At most one of `before`, `after`, `around`, `until`, `from` and
+/// `search` may be given, except that `until` goes with `search`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// An address, or a conversation's id.
@@ -371,6 +382,9 @@ pub struct History {
     /// This message, with entries before and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub around: Option<MessageId>,
+    /// Only entries before those of an earlier result: its `previous`. Also with `search`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// From the oldest entry (`""`), or from the `next` of an earlier result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -443,6 +457,7 @@ pub struct Search {
 closed_debug!(
     SealedFile,
     AttachmentOf,
+    DeleteMessages,
     KeepConversation,
     Star,
     Search,

@@ -11,7 +11,7 @@ use crate::{
     Alarm, Auditor, BackupPart, CheckedReport, Contact, Conversation, ConversationId, Device,
     Entry, Evidence, Group, GroupCreated, Invited, LogStatus, Message, MessageId, MessageInfo,
     MessageState, OpenAttachment, ProblemReport, Profile, RegistrationStage, Report, SafetyNumber,
-    SmsQuote, closed_debug,
+    ScheduledMessage, ScheduledMessages, SmsQuote, ViewedOnce, closed_debug,
 };
 
 /// Makes the enum of responses from their list.
@@ -91,6 +91,14 @@ responses! {
     Auditors(Auditors),
     /// Of `evidence`.
     Evidence(EvidenceFiles),
+    /// Of `schedule` and `change_scheduled`.
+    ScheduledMessage(Box<ScheduledMessage>),
+    /// Of `scheduled`.
+    ScheduledMessages(ScheduledMessages),
+    /// Of `open_once`.
+    ViewedOnce(Box<ViewedOnce>),
+    /// Of `receipts`.
+    Receipts(ReceiptSettings),
 }
 
 impl From<()> for Response {
@@ -122,6 +130,9 @@ pub struct HistoryPage {
     /// For a request with `from`: where to continue, if there are newer entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Where to continue back (`until`), if there are older entries; absent with `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
 }
 
 /// Messages that were searched for.
@@ -180,6 +191,17 @@ pub struct Sent {
     pub conversation: ConversationId,
     /// Its state.
     pub state: MessageState,
+}
+
+/// What this account tells others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReceiptSettings {
+    /// Whether others learn that their messages arrived.
+    pub delivered: bool,
+    /// Whether others learn that their messages were read.
+    pub read: bool,
+    /// Whether others learn that this person is typing.
+    pub typing: bool,
 }
 
 /// The result of an import.

@@ -4,13 +4,11 @@
 //!
 //! **Always**: a command is checked completely before it changes anything.
 
-use waxwing_protocol::limits;
 use waxwing_transparency::cosignature::AuditorId;
 
 use crate::{
     account,
     api::{self, ConversationId, Problem, ProblemReport, RegistrationStage, Request, Response},
-    attachment,
     contact::{self, profile},
     containment::ErrorOwner,
     content::{self, Content, status::DeliveryStatus},
@@ -20,11 +18,7 @@ use crate::{
     },
     devices::{backup, changes, lock, names, pairing, recovery, registration},
     link,
-    message::{
-        self, expiry, link_preview, report,
-        sending::{self, NewContent},
-        typing,
-    },
+    message::{self, deleting, expiry, report, scheduled, sending, typing},
     outbox::{self, receipts},
     queries,
     settings::{self, Setting},
@@ -62,12 +56,13 @@ fn dispatch(
             account::forget_recovery_words(turn.tx)?;
             Ok(Response::Done {})
         }
-        Request::Send(send) => self::send(turn, &send),
+        Request::Send(send) => sending::send(turn, &send),
         Request::QuoteSms(quote) => sms::send::quote(turn, &quote),
         Request::SendSms(send) => sms::send::send(turn, &send),
         Request::React(react) => message::commands::react(turn, &react),
         Request::Edit(edit) => {
             message::poll::refuse_edit(turn, &edit)?;
+            message::view_once::refuse_edit(turn, &edit)?;
             message::commands::edit(turn, &edit)
         }
         Request::TakeBack(of) => message::commands::take_back(turn, &of),
@@ -75,6 +70,16 @@ fn dispatch(
         Request::SendPoll(send) => message::poll::send(turn, &send),
         Request::Vote(vote) => message::poll::vote(turn, &vote),
         Request::ClosePoll(of) => message::poll::close(turn, &of),
+        Request::Forward(forward) => message::again::forward(turn, &forward),
+        Request::OpenOnce(of) => message::view_once::open(turn, of.message),
+        Request::Schedule(schedule) => scheduled::schedule(turn, &schedule),
+        Request::Scheduled => scheduled::list(turn),
+        Request::ChangeScheduled(change) => scheduled::change(turn, &change),
+        Request::CancelScheduled(cancel) => scheduled::cancel(turn, cancel.id),
+        Request::DeleteMessages(asked) => deleting::delete_messages(turn, &asked),
+        Request::DeleteAttachment(of) => deleting::delete_attachment(turn, &of),
+        Request::DeleteConversation(of) => deleting::delete_conversation(turn, &of),
+        Request::Resend(of) => message::again::resend(turn, of.message),
         Request::MessageInfo(of) => message::info::info(turn, of.message),
         Request::FindMessage(find) => message::commands::with_prefix(turn, &find.prefix),
         Request::CreateGroup(create) => group_commands::create(turn, &create),
@@ -132,6 +137,7 @@ fn dispatch(
             }
             Ok(Response::Done {})
         }
+        Request::Receipts => queries::receipts(turn),
         Request::Verify(verify) => self::verify(turn, &verify),
         Request::SetAuditors(set) => set_auditors(turn, &set),
         Request::DismissAlarms => {
@@ -302,67 +308,6 @@ fn submit_code(turn: &mut Turn<'_>, code: &str) -> Result<Response, EventError> 
     }
 }
 
-fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
-    if turn.memory.account.is_none() {
-        return Err(EventError::Refused(Problem::NotRegistered));
-    }
-    let bytes = send.text.len();
-    if bytes > limits::TEXT_BYTES {
-        return Err(EventError::Refused(Problem::MessageTooLarge {
-            bytes: bytes as u64,
-            limit: limits::TEXT_BYTES as u64,
-        }));
-    }
-    let files = attachment::sealed::sealed_files(&send.attachments)?;
-    if send.text.trim().is_empty() && files.is_empty() {
-        return Err(EventError::Refused(Problem::MessageEmpty));
-    }
-    let preview = match &send.link_preview {
-        None => None,
-        Some(preview) => Some(
-            link_preview::made(preview, &send.text)
-                .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
-        ),
-    };
-    let in_reply_to = match send.reply_to {
-        None => None,
-        Some(id) => Some(
-            content::MessageId::from_bytes(id.as_bytes())
-                .ok_or(EventError::Refused(Problem::MessageUnknown))?,
-        ),
-    };
-    let conversation = sending::conversation(turn, &send.to)?;
-    let salt = turn.random();
-    let mut content = if files.is_empty() {
-        Content::text(salt, &send.text, in_reply_to)
-    } else {
-        let parts = content::parts(&files);
-        Content::with_files(salt, send.text.trim(), in_reply_to, parts)
-    };
-    if let Some(preview) = &preview {
-        content = content.with_part(link_preview::part(preview));
-    }
-    if send.markdown {
-        content = content.in_markdown();
-    }
-    let new = NewContent {
-        content,
-        text: &send.text,
-        markdown: send.markdown,
-        reply_to: send.reply_to,
-        is_kept: send.markdown || preview.is_some() || !files.is_empty(),
-    };
-    let id = sending::add(turn, &conversation, new)?;
-    if let Some(preview) = &preview {
-        link_preview::store_preview(turn.tx, conversation.id, id, preview)?;
-    }
-    if !files.is_empty() {
-        attachment::store_files(turn.tx, conversation.id, id, &files, true)?;
-        outbox::wait_for_files(turn.tx, id)?;
-    }
-    sending::finish(turn, &conversation, id)
-}
-
 fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, EventError> {
     let Some(found) = conversation::find(turn.tx, mark.conversation)? else {
         let name = mark.conversation.to_string();
@@ -385,6 +330,10 @@ fn mark_read(turn: &mut Turn<'_>, mark: &api::MarkRead) -> Result<Response, Even
     let tells = settings::read(turn.tx, Setting::TellRead)?.unwrap_or(true);
     if tells && acquaintance::may_tell(turn, &found)? {
         for id in read {
+            // It is read when it is opened.
+            if message::amendments::is_view_once(turn.tx, mark.conversation, id)? {
+                continue;
+            }
             receipts::add_owed(turn.tx, turn.now, mark.conversation, id, true)?;
         }
     }

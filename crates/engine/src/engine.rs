@@ -46,10 +46,14 @@ use crate::{
         amendments,
         attachments::MessagesWithFiles,
         content_hook::ContentHook,
+        deleted::Deletions,
+        forwarded::Forwarded,
         hooks::{LinkPreviewContent, Messages, TextContent},
         link_preview,
         poll::Polls,
+        scheduled::Scheduled,
         text_details,
+        view_once::ViewOnce,
     },
     mls,
     outbox::{self, receipts},
@@ -359,6 +363,8 @@ pub(crate) const TABLES: &[&dyn Table] = &[
     &text_details::DetailsOfTexts,
     &sms::parts::Parts,
     &SyncedSettingRows,
+    &Deletions,
+    &Scheduled,
 ];
 
 /// What each room does when something happens in a room below. Of each list, the first is called
@@ -374,13 +380,15 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
         .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
-        .with::<dyn MessageHook>(&[&Attachments, &Polls])
+        .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled, &ViewOnce])
         .with::<dyn ContentHook>(&[
             &Polls,
+            &ViewOnce,
             &AmendingContent,
             &TextContent,
             &LinkPreviewContent,
             &MessagesWithFiles,
+            &Forwarded,
         ])
         .with::<dyn Table>(TABLES)
 }

@@ -43,6 +43,7 @@ pub(crate) const STEPS: &[Step] = &[
     MARKS,
     FULL_MAILBOXES,
     TOKEN_KEYS,
+    DELETED_AND_SCHEDULED,
 ];
 
 /// The store of the first version.
@@ -172,4 +173,10 @@ const FULL_MAILBOXES: Step = &[crate::inbox::missed_posts::SCHEMA];
 const TOKEN_KEYS: Step = &[
     crate::link::tokens::KEYS,
     crate::settings::WITHOUT_TOKEN_KEY,
+];
+
+/// What people deleted for themselves, and what is to be sent later.
+const DELETED_AND_SCHEDULED: Step = &[
+    crate::message::deleted::SCHEMA,
+    crate::message::scheduled::SCHEMA,
 ];

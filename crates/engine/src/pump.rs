@@ -25,7 +25,7 @@ use crate::{
     event::{Effect, LinkKind, RelayPlace},
     inbox::{gaps, held_posts, missed_posts, receive, sender_counters},
     link::{self, LinkPhase, mailbox},
-    message::{expiry, typing},
+    message::{expiry, scheduled, typing},
     outbox::{receipts, sending},
     routing, settings, sms, synced_settings,
     trust::{gossip, log, lookups, own_history},
@@ -138,6 +138,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     turn.run_contained(ErrorOwner::Part("own history"), own_history::pump)?;
+    turn.run_contained(ErrorOwner::Part("scheduled messages"), scheduled::pump)?;
     turn.run_contained(ErrorOwner::Part("receipts"), commands::send_due_receipts)?;
     turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
     turn.run_contained(ErrorOwner::Part("gaps"), gaps::ask)?;
@@ -310,6 +311,11 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     } else {
         None
     };
+    let scheduled = if ready {
+        scheduled::next_due(turn.tx)?
+    } else {
+        None
+    };
     let own_history = own_history::next_due(turn);
     let alive = [
         links.mailbox.dead_at(),
@@ -328,6 +334,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         receipts,
         asks,
         missed,
+        scheduled,
         own_history,
         link::key_packages::next_due(turn),
         expiry::next_due(turn.tx)?,

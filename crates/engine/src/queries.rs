@@ -17,7 +17,9 @@ use crate::{
     devices::{lock, recovery, registration, transfer},
     inbox::sender_counters,
     link::{LinkPhase, tokens},
-    outbox, settings,
+    message::deleted,
+    outbox,
+    settings::{self, Setting},
     synced_settings::{self, SettingKind},
     trust::{alarm, auditors, log, safety_number},
     turn::{EventError, Turn},
@@ -37,11 +39,15 @@ pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response,
         }
     };
     let limit = asked.limit.unwrap_or(history::ENTRIES_MAX);
-    let limit = limit.min(history::ENTRIES_MAX);
+    let limit = limit.clamp(1, history::ENTRIES_MAX);
     if let Some(text) = &asked.search {
         let wanted = Wanted {
             text,
             conversation: Some(found.id),
+            before: match &asked.until {
+                Some(until) => Some(until.parse().map_err(|_| cursor_invalid())?),
+                None => None,
+            },
             ..Wanted::default()
         };
         let (mut messages, next) = search::search(turn.reader(), &wanted, limit)?;
@@ -49,24 +55,31 @@ pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response,
         return Ok(Response::History(api::HistoryPage {
             entries: messages.into_iter().map(api::Entry::Message).collect(),
             more: next.is_some(),
-            newer: false,
+            newer: asked.until.is_some(),
             next: None,
+            previous: next.map(|next| next.to_string()),
         }));
     }
     if let Some(from) = &asked.from {
-        let (entries, end) = pages::forward(turn.reader(), found.id, place(from), limit)?;
+        let from = match from.as_str() {
+            "" => None,
+            from => Some(position(from)?),
+        };
+        let (entries, end) = pages::forward(turn.reader(), found.id, from, limit)?;
         return Ok(Response::History(api::HistoryPage {
             entries,
-            more: place(from).is_some(),
+            more: from.is_some(),
             newer: end.is_some(),
-            next: end.map(|(place, row)| format!("{place}.{row}")),
+            next: end.map(cursor),
+            previous: None,
         }));
     }
-    let part = match (asked.before, asked.after, asked.around) {
-        (Some(id), _, _) => PageRange::Before(id),
-        (_, Some(id), _) => PageRange::After(id),
-        (_, _, Some(id)) => PageRange::Around(id),
-        (None, None, None) => PageRange::Newest,
+    let part = match (asked.before, asked.after, asked.around, &asked.until) {
+        (Some(id), _, _, _) => PageRange::Before(id),
+        (_, Some(id), _, _) => PageRange::After(id),
+        (_, _, Some(id), _) => PageRange::Around(id),
+        (_, _, _, Some(until)) => PageRange::Until(position(until)?),
+        (None, None, None, None) => PageRange::Newest,
     };
     if let PageRange::Before(id) | PageRange::After(id) | PageRange::Around(id) = part
         && !history::has_message(tx, found.id, id)?
@@ -76,16 +89,27 @@ pub(crate) fn history(turn: &Turn<'_>, asked: &api::History) -> Result<Response,
     let page = pages::page(turn.reader(), found.id, part, limit)?;
     Ok(Response::History(api::HistoryPage {
         entries: page.entries,
-        more: page.older,
+        more: page.older.is_some(),
         newer: page.newer,
         next: None,
+        previous: page.older.map(cursor),
     }))
 }
 
-/// Where a page ended; the oldest, where it is not one.
-fn place(text: &str) -> Option<pages::EntryPosition> {
-    let (place, row) = text.split_once('.')?;
-    Some((place.parse().ok()?, row.parse().ok()?))
+/// Where a page ended, as programs hold it.
+fn cursor((place, row): pages::EntryPosition) -> String {
+    format!("{place}.{row}")
+}
+
+/// What a program holds of an earlier page.
+fn position(cursor: &str) -> Result<pages::EntryPosition, EventError> {
+    let (place, row) = cursor.split_once('.').ok_or_else(cursor_invalid)?;
+    let number = |text: &str| text.parse().map_err(|_| cursor_invalid());
+    Ok((number(place)?, number(row)?))
+}
+
+const fn cursor_invalid() -> EventError {
+    EventError::Refused(Problem::CursorInvalid)
 }
 
 /// Messages with some words.
@@ -161,8 +185,9 @@ pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
         let mut last = pages::page(turn.reader(), found.id, PageRange::Newest, 1)?
             .entries
             .pop();
-        if last.is_none() && !found.written_to {
-            // It was declined.
+        // It was declined, or deleted.
+        let is_empty = last.is_none();
+        if is_empty && (!found.written_to || deleted::is_conversation_deleted(tx, found.id)?) {
             continue;
         }
         let request = acquaintance::is_request(tx, &found)?;
@@ -359,6 +384,16 @@ pub(crate) fn safety_number(turn: &Turn<'_>, name: &str) -> Result<Response, Eve
         compared: contact.compared,
         awaiting_decision: stopped,
     })))
+}
+
+/// What this account tells others.
+pub(crate) fn receipts(turn: &Turn<'_>) -> Result<Response, EventError> {
+    let tells = |setting| settings::read(turn.tx, setting).map(|on| on.unwrap_or(true));
+    Ok(Response::Receipts(api::ReceiptSettings {
+        delivered: tells(Setting::TellDelivered)?,
+        read: tells(Setting::TellRead)?,
+        typing: tells(Setting::TellTyping)?,
+    }))
 }
 
 /// The auditors that the person names.

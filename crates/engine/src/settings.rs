@@ -41,6 +41,8 @@ pub(crate) enum Setting {
     /// What the relay asks for texts to phones, and whether the person was told what those are.
     SmsTerms,
     SmsUnderstood,
+    /// The other devices are to be asked for all synced settings.
+    SyncedSettingsWanted,
 }
 
 impl Setting {
@@ -61,6 +63,7 @@ impl Setting {
             Self::KeepAddress => "keep_address",
             Self::SmsTerms => "sms_terms",
             Self::SmsUnderstood => "sms_understood",
+            Self::SyncedSettingsWanted => "synced_settings_wanted",
         }
     }
 }

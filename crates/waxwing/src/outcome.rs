@@ -8,6 +8,8 @@ use std::{io, process::ExitCode};
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{Problem, ProblemReport};
 
+use crate::sentence;
+
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,6 +48,22 @@ pub enum Failure {
         /// For people.
         sentence: String,
     },
+}
+
+impl Failure {
+    /// For programs, and for people.
+    pub fn code_and_sentence(&self) -> (&str, String) {
+        match self {
+            Self::Output(error) => (
+                "output_failed",
+                format!(
+                    "Input or output failed ({error}), so the output may be incomplete. Try again."
+                ),
+            ),
+            Self::Rpc(error) => (error.name(), sentence::of_error(error)),
+            Self::Said { code, sentence } => (code, sentence.clone()),
+        }
+    }
 }
 
 impl From<RpcError> for Failure {

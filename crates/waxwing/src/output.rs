@@ -14,13 +14,14 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use waxwing_engine::api::{
     Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
-    LinkPreview, Message, MessageState, Poll, Preview, Reaction, SmsSeverity,
+    LinkPreview, Message, MessageState, Poll, Preview, Reaction, ScheduledChanged, SmsSeverity,
 };
+use waxwing_protocol::time::Span;
 
 use crate::{
     outcome::{Failure, Outcome},
     sentence,
-    text::{clock, harmless, harmless_json, one_line},
+    text::{clock, day, harmless, harmless_json, one_line},
 };
 
 /// For what is secondary.
@@ -86,20 +87,13 @@ impl Output {
 
     /// Says why a command failed.
     pub fn failed(&self, failure: &Failure) -> ExitCode {
-        let (code, sentence) = match failure {
-            // The program that reads the output has ended (`| head`).
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Outcome::Done.into();
-            }
-            Failure::Output(error) => (
-                "output_failed",
-                format!(
-                    "Input or output failed ({error}), so the output may be incomplete. Try again."
-                ),
-            ),
-            Failure::Rpc(error) => (error.name(), sentence::of_error(error)),
-            Failure::Said { code, sentence } => (*code, sentence.clone()),
-        };
+        // The program that reads the output has ended (`| head`).
+        if let Failure::Output(error) = failure
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return Outcome::Done.into();
+        }
+        let (code, sentence) = failure.code_and_sentence();
         let mut out = anstream::stderr();
         // Nobody is left to be told that telling failed.
         let _ = if self.json {
@@ -111,6 +105,9 @@ impl Output {
         Outcome::Failed.into()
     }
 }
+
+/// A scheduled message that was sent this long after its time is late.
+const LATE: Span = Span::minutes(1);
 
 /// A message as `listen` and `history` show it; with the group's name, where it is in one.
 pub fn message(message: &Message, with_group: bool) -> String {
@@ -148,6 +145,14 @@ pub fn message(message: &Message, with_group: bool) -> String {
     // Further lines stand below the first.
     let text = if message.taken_back {
         styled(FAINT, "(deleted)")
+    } else if message.view_once {
+        styled(
+            FAINT,
+            match message.direction {
+                Direction::Out => "(to be viewed once)",
+                Direction::In => "(to be viewed once: waxwing open)",
+            },
+        )
     } else if let Some(poll) = &message.poll {
         self::poll(poll).replace('\n', "\n       ")
     } else {
@@ -156,6 +161,14 @@ pub fn message(message: &Message, with_group: bool) -> String {
     let mut beside = String::new();
     if message.request {
         beside.push_str("  (message request: waxwing accept, or waxwing decline)");
+    }
+    if message.forwarded {
+        beside.push_str("  (forwarded)");
+    }
+    if let Some(at) = message.scheduled_for {
+        let late = message.sent_at.0.since(at.0) > LATE;
+        let late = if late { ", sent late" } else { "" };
+        beside = format!("{beside}  (scheduled for {} {}{late})", day(at), clock(at));
     }
     if message.imported {
         beside.push_str("  (imported, not verified)");
@@ -321,6 +334,7 @@ fn attachment(file: &Attachment) -> String {
         AttachmentState::Fetching => format!("{} % fetched", file.percent),
         AttachmentState::Here => "on this device".to_owned(),
         AttachmentState::Gone => "no longer available".to_owned(),
+        AttachmentState::Deleted => "deleted by you".to_owned(),
     };
     let name = one_line(&file.name);
     let what = file.preview.as_ref().map_or_else(String::new, preview);
@@ -394,6 +408,24 @@ pub fn changed(message: &Message) -> String {
         [] => format!("— {time} \"{start}\"{edited}"),
         all => format!("— {time} \"{start}\"{edited}: {}", reactions(all)),
     }
+}
+
+/// What became of a message that was to be sent later, in a line.
+pub fn scheduled(changed: &ScheduledChanged) -> String {
+    let number = changed.id;
+    if let Some(problem) = &changed.problem {
+        let why = one_line(&sentence::of_report(problem));
+        let what = format!("— the scheduled message {number} was not sent");
+        return styled(WARN, format!("{what}: {why}"));
+    }
+    let late = match changed.late_ms {
+        Some(late) => format!(", {} late", duration(&(late / 1_000).to_string())),
+        None => String::new(),
+    };
+    styled(
+        FAINT,
+        format!("— the scheduled message {number} was sent{late}"),
+    )
 }
 
 /// How far a message is.

@@ -60,6 +60,51 @@ pub fn of(problem: &Problem) -> String {
         Problem::MessageTakenBack => {
             "This message was deleted by its sender, so it can no longer be changed.".into()
         }
+        Problem::MessageNotForwardable => {
+            "That message has something that this version does not know, so it was not forwarded. \
+             Update Waxwing and try again."
+                .into()
+        }
+        Problem::ViewOnce => {
+            "That does not work with a message that can be viewed once. Open one that you received \
+             with `waxwing open MESSAGE`."
+                .into()
+        }
+        Problem::NotViewOnce => {
+            "That message cannot be opened here: it is not one to view once, or you sent it, or it \
+             arrived at another of your devices. `waxwing history` shows other messages."
+                .into()
+        }
+        Problem::ScheduledUnknown => {
+            "No message with that number is scheduled on this device; it may have been sent. \
+             `waxwing scheduled` lists those that wait."
+                .into()
+        }
+        Problem::TimePassed => {
+            "That time is not in the future, so nothing was scheduled. Name a later time.".into()
+        }
+        Problem::MessageNotSent => {
+            "That message was not sent yet, so its files stay. Delete the whole message with \
+             `waxwing delete MESSAGE` to stop it."
+                .into()
+        }
+        Problem::AttachmentDeleted => {
+            "You deleted that file on one of your devices. Ask its sender to send it again.".into()
+        }
+        Problem::DeletionsTooMany => {
+            "You have deleted so many single messages that your other devices cannot be told of \
+             more, so nothing was deleted. Delete whole conversations instead."
+                .into()
+        }
+        Problem::CursorInvalid => {
+            "That is not a place in the history that an earlier answer gave. Start again without it."
+                .into()
+        }
+        Problem::MessageNotFailed => {
+            "That message did not fail, so it was not sent again; `waxwing info MESSAGE` shows how \
+             far it is."
+                .into()
+        }
         Problem::MessageNotProven => {
             "This message cannot be reported: you can report only messages from others that this \
              account received itself."

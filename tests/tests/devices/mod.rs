@@ -4,6 +4,7 @@
 //! key agreement's own tests stand beside it in the engine.
 
 mod conversations;
+mod deleting;
 mod linking;
 mod locking;
 mod notes;

@@ -83,6 +83,30 @@ impl Blobs {
         }
     }
 
+    /// Seals an attachment that is here again, under another key, to be forwarded. Tells how many
+    /// bytes are done.
+    pub fn seal_again(
+        &self,
+        attachment: &OpenAttachment,
+        mut progress: impl FnMut(u64),
+    ) -> Result<SealedFile, FileError> {
+        let mut file = self.read_file(attachment)?;
+        let mut sealing = self.begin(&attachment.name, attachment.size)?;
+        let mut part = vec![0; CHUNK_BYTES];
+        loop {
+            let read = file.read(&mut part).map_err(|_| FileError::Damaged)?;
+            if read == 0 {
+                let sealed = sealing.finish()?;
+                return Ok(SealedFile {
+                    media_type: attachment.media_type.clone(),
+                    ..sealed
+                });
+            }
+            sealing.write(part.get(..read).unwrap_or_default())?;
+            progress(sealing.taken());
+        }
+    }
+
     /// Where a file goes, which its sender calls `name`: into a folder under that name, or
     /// to a path. Nothing may be there.
     pub fn target(name: &str, to: &Path) -> Result<PathBuf, FileError> {

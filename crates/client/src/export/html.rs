@@ -161,6 +161,12 @@ fn notes(message: &Message) -> Markup {
     if !message.from_verified && message.direction == Direction::In {
         notes.push(html! { "sender not verified" });
     }
+    if message.view_once {
+        notes.push(html! { "to be viewed once" });
+    }
+    if message.forwarded {
+        notes.push(html! { "forwarded" });
+    }
     if message.imported {
         notes.push(html! { "imported, not verified" });
     }

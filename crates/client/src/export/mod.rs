@@ -249,6 +249,10 @@ async fn save(
     done: &mut Exported,
 ) -> Result<Vec<Saved>, ExportError> {
     let mut saved = Vec::new();
+    // They are shown once, and not in files.
+    if message.view_once {
+        return Ok(saved);
+    }
     for attachment in &message.attachments {
         let here = matches!(
             attachment.state,

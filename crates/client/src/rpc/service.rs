@@ -11,8 +11,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use waxwing_engine::api::{
-    AttachmentState, ClientRequest, Done, Method, Notice, PreviewLink, Problem, ProgramVersion,
-    Request, Response, SaveAttachment, SavedAttachment, SealFile,
+    AttachmentOf, AttachmentState, ClientRequest, Done, Method, Notice, OpenAttachment,
+    PreviewLink, Problem, ProgramVersion, Request, Response, SaveAttachment, SavedAttachment,
+    SealFile,
 };
 
 use super::{Backend, RpcError, Told, code};
@@ -85,6 +86,7 @@ impl Service {
             }
             ClientRequest::PreviewLink(link) => preview(link).await,
             ClientRequest::SealFile(file) => self.seal(file).await,
+            ClientRequest::CopyAttachment(of) => self.copy(of).await,
             ClientRequest::SaveAttachment(save) => self.save(save).await,
         }
     }
@@ -105,16 +107,27 @@ impl Service {
         json(&sealed)
     }
 
-    async fn save(&self, save: SaveAttachment) -> Result<Value, RpcError> {
-        let request = Request::Attachment(save.of);
-        let response = self.client.call(request).await?;
+    async fn copy(&self, of: AttachmentOf) -> Result<Value, RpcError> {
+        let open = self.open(of).await?;
+        let blobs = Blobs::of(self.home.path());
+        let sealed = blocking(move || blobs.seal_again(&open, |_| {})).await?;
+        json(&sealed)
+    }
+
+    /// What opens an attachment that is here.
+    async fn open(&self, of: AttachmentOf) -> Result<OpenAttachment, RpcError> {
+        let response = self.client.call(Request::Attachment(of)).await?;
         let Response::OpenAttachment(open) = response else {
             return Err(Problem::AttachmentUnknown.into());
         };
-        let here = matches!(open.state, AttachmentState::Here | AttachmentState::Sending);
-        if !here {
-            return Err(Problem::AttachmentNotHere.into());
+        match open.state {
+            AttachmentState::Here | AttachmentState::Sending => Ok(*open),
+            _ => Err(Problem::AttachmentNotHere.into()),
         }
+    }
+
+    async fn save(&self, save: SaveAttachment) -> Result<Value, RpcError> {
+        let open = self.open(save.of).await?;
         let blobs = Blobs::of(self.home.path());
         let path = blocking(move || blobs.open(&open, &absolute(save.to)?)).await?;
         json(&SavedAttachment { path })

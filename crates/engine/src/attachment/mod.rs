@@ -48,7 +48,7 @@ CREATE INDEX attachment_blob ON attachment (blob_id);
 CREATE TABLE blob (
     id BLOB PRIMARY KEY,
     outgoing INTEGER NOT NULL,      -- put by this device
-    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone
+    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone, 4 for later
     bytes INTEGER NOT NULL,         -- sealed
     parts INTEGER NOT NULL,         -- that are there: at the relay, or here
     readers INTEGER NOT NULL DEFAULT 0,
@@ -61,6 +61,9 @@ CREATE INDEX blob_under_way ON blob (id) WHERE state = 1;
 pub(crate) const MARKS: &str = "
 ALTER TABLE blob ADD COLUMN mark BLOB;
 ";
+
+/// The state of a blob whose message is to be sent later.
+const FOR_LATER: u8 = 4;
 
 /// Files up to this size are fetched by themselves, from people who were written to.
 const FETCHED_BY_ITSELF: u64 = 16 << 20;
@@ -218,20 +221,22 @@ pub(crate) fn of_message(
     message: MessageId,
 ) -> Result<Vec<api::Attachment>, StoreError> {
     let mut statement = tx.prepare_cached(
-        "SELECT number, media_type, name, size, state, bytes, parts, outgoing, preview
-         FROM attachment a JOIN blob b ON b.id = a.blob_id
+        "SELECT number, media_type, name, size, state, coalesce(bytes, 0), coalesce(parts, 0),
+             outgoing, preview
+         FROM attachment a LEFT JOIN blob b ON b.id = a.blob_id
          WHERE conversation = ?1 AND message = ?2 ORDER BY number",
     )?;
     let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
         let bytes = row.get::<_, i64>(5)?.cast_unsigned();
         let parts: u32 = row.get(6)?;
         let size = row.get::<_, i64>(3)?.cast_unsigned();
-        let state = match row.get::<_, u8>(4)? {
-            0 => AttachmentState::Offered,
-            1 if row.get(7)? => AttachmentState::Sending,
-            1 => AttachmentState::Fetching,
-            2 => AttachmentState::Here,
-            _ => AttachmentState::Gone,
+        let state = match row.get::<_, Option<u8>>(4)? {
+            None => AttachmentState::Deleted,
+            Some(0) => AttachmentState::Offered,
+            Some(1) if row.get(7)? => AttachmentState::Sending,
+            Some(1) => AttachmentState::Fetching,
+            Some(2) => AttachmentState::Here,
+            Some(_) => AttachmentState::Gone,
         };
         let of = blob::parts_of(bytes).max(1);
         Ok(api::Attachment {
@@ -247,6 +252,111 @@ pub(crate) fn of_message(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Keeps the files of a message that is to be sent later.
+pub(crate) fn keep_for_later(tx: &Transaction<'_>, files: &[File]) -> Result<(), StoreError> {
+    for file in files {
+        tx.prepare_cached(
+            "INSERT INTO blob (id, outgoing, state, bytes, parts) VALUES (?1, 1, ?3, ?2, 0)
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((file.blob, signed(file.sealed_bytes()), FOR_LATER))?;
+    }
+    Ok(())
+}
+
+/// The message of these files is about to be sent. Gives those that waited for it.
+pub(crate) fn release_kept(
+    tx: &Transaction<'_>,
+    files: &[File],
+) -> Result<Vec<[u8; 32]>, StoreError> {
+    let mut kept = Vec::new();
+    for file in files {
+        let released = tx
+            .prepare_cached("DELETE FROM blob WHERE id = ?1 AND state = ?2")?
+            .execute((file.blob, FOR_LATER))?;
+        if released > 0 {
+            kept.push(file.blob);
+        }
+    }
+    Ok(kept)
+}
+
+/// The message of these files is not sent after all.
+pub(crate) fn forget_kept(turn: &mut Turn<'_>, files: &[File]) -> Result<(), Fault> {
+    for blob in release_kept(turn.tx, files)? {
+        turn.out.push(Effect::Blob(BlobWork::Delete { blob }));
+    }
+    Ok(())
+}
+
+/// The relay keeps the files of a message, though this device forgets them.
+pub(crate) fn leave_at_relay(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE blob SET secret = NULL WHERE state = 2 AND id IN (
+             SELECT blob_id FROM attachment WHERE conversation = ?1 AND message = ?2)",
+    )?
+    .execute((conversation.as_bytes(), message.as_bytes()))?;
+    Ok(())
+}
+
+/// Deletes a file from this device, with all that opens it; that it was there stays.
+pub(crate) fn delete_file(
+    turn: &mut Turn<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    number: u32,
+) -> Result<(), Fault> {
+    let Some(file) = find(turn.tx, conversation, message, number)? else {
+        return Ok(());
+    };
+    leave_at_relay(turn.tx, conversation, message)?;
+    turn.tx
+        .prepare_cached(
+            "UPDATE attachment SET blob_id = zeroblob(32), key = zeroblob(32),
+                 hash = zeroblob(32), preview = NULL
+             WHERE conversation = ?1 AND message = ?2 AND number = ?3",
+        )?
+        .execute((conversation.as_bytes(), message.as_bytes(), number))?;
+    if of_blob(turn.tx, file.blob)?.is_none() {
+        transfer::forget(turn, file.blob)?;
+    }
+    Ok(())
+}
+
+/// The files of a message of this account that failed, to be sent with another; `None` if one of
+/// them is not on this device any more.
+pub(crate) fn take_over(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<Vec<File>>, StoreError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT blob_id, key, hash, size, media_type, name, preview, state
+         FROM attachment a LEFT JOIN blob b ON b.id = a.blob_id
+         WHERE conversation = ?1 AND message = ?2 ORDER BY number",
+    )?;
+    let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
+        let preview: Option<Vec<u8>> = row.get(6)?;
+        let file = File {
+            preview: preview.unwrap_or_default(),
+            ..read_file(row)?
+        };
+        let is_here = matches!(row.get::<_, Option<u8>>(7)?, Some(1 | 2));
+        Ok(is_here.then_some(file))
+    })?;
+    let files: Option<Vec<File>> = rows.collect::<Result<_, _>>()?;
+    for file in files.iter().flatten() {
+        // The relay says how much of it it has still.
+        tx.prepare_cached("UPDATE blob SET state = 1 WHERE id = ?1 AND outgoing")?
+            .execute([file.blob])?;
+    }
+    Ok(files)
 }
 
 /// One attachment, to be opened.

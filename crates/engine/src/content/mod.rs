@@ -45,6 +45,9 @@ const TEXT_PLAIN: &str = "text/plain;charset=utf-8";
 /// Formatted text as we write it (RFC 7763, 7764).
 const TEXT_MARKDOWN: &str = "text/markdown;charset=utf-8;variant=GFM";
 
+/// The extension of forwarded messages; its value is `true`.
+const FORWARDED: &str = "waxwing.forwarded";
+
 /// A message (the draft's `mimiContent`).
 #[derive(Clone, PartialEq)]
 pub struct Content {
@@ -268,6 +271,26 @@ impl Content {
             (None, _) => content.body,
         };
         content
+    }
+
+    /// Says that the message is forwarded, and not by whom it was first. Versions that do not know
+    /// the extension show the message without it.
+    #[must_use]
+    pub fn forwarded(mut self) -> Self {
+        if !self.is_forwarded() {
+            let name = Value::Text(FORWARDED.to_owned());
+            self.extensions.0.push((name, Value::Bool(true)));
+        }
+        self
+    }
+
+    /// Whether its sender says that it is forwarded.
+    pub fn is_forwarded(&self) -> bool {
+        let extensions = self.extensions.0.iter();
+        let is_it = |(name, value): &(Value, Value)| {
+            name.as_text() == Some(FORWARDED) && value.as_bool() == Some(true)
+        };
+        extensions.into_iter().any(is_it)
     }
 
     /// With a part behind what it says.

@@ -49,6 +49,8 @@ pub(crate) enum PageRange {
     Newest,
     /// Those before a message.
     Before(MessageId),
+    /// Those before the oldest entry of an earlier page.
+    Until(EntryPosition),
     /// Those after a message.
     After(MessageId),
     /// A message, with half of those before it and half of those after it.
@@ -59,8 +61,8 @@ pub(crate) enum PageRange {
 pub(crate) struct Page {
     /// Oldest first.
     pub entries: Vec<Entry>,
-    /// Whether there are older ones.
-    pub older: bool,
+    /// Where the oldest one stands, if there are older ones.
+    pub older: Option<EntryPosition>,
     /// Whether there are newer ones.
     pub newer: bool,
 }
@@ -82,7 +84,18 @@ pub(crate) fn page(
             })
         }
         PageRange::Before(id) => {
-            let (entries, older) = before(reader, conversation, Some((id, false)), limit)?;
+            let (entries, older) = match place_of(reader.tx, conversation, id)? {
+                Some(place) => before(reader, conversation, Some((place, false)), limit)?,
+                None => (Vec::new(), None),
+            };
+            Ok(Page {
+                entries,
+                older,
+                newer: true,
+            })
+        }
+        PageRange::Until(place) => {
+            let (entries, older) = before(reader, conversation, Some((place, false)), limit)?;
             Ok(Page {
                 entries,
                 older,
@@ -91,16 +104,22 @@ pub(crate) fn page(
         }
         PageRange::After(id) => {
             let (entries, newer) = after(reader, conversation, id, limit)?;
+            // The message itself is older.
+            let place = place_of(reader.tx, conversation, id)?;
+            let older = place.map(|(place, row)| (place, row.saturating_add(1)));
             Ok(Page {
                 entries,
-                older: true,
+                older,
                 newer,
             })
         }
         PageRange::Around(id) => {
             let half = limit / 2;
             let up_to = limit.saturating_sub(half).max(1);
-            let (mut entries, older) = before(reader, conversation, Some((id, true)), up_to)?;
+            let (mut entries, older) = match place_of(reader.tx, conversation, id)? {
+                Some(place) => before(reader, conversation, Some((place, true)), up_to)?,
+                None => (Vec::new(), None),
+            };
             let (more, newer) = after(reader, conversation, id, half)?;
             entries.extend(more);
             Ok(Page {
@@ -112,35 +131,49 @@ pub(crate) fn page(
     }
 }
 
-/// The newest entries, or those before a message (with it, where that is said); oldest
-/// first, and whether there are older ones.
+/// The newest entries, or those before a place (with the entry there, if that is said); oldest
+/// first. If there are older ones, also where the oldest of these stands.
 fn before(
     reader: Reader<'_>,
     conversation: ConversationId,
-    before: Option<(MessageId, bool)>,
+    before: Option<(EntryPosition, bool)>,
     limit: u32,
-) -> Result<(Vec<Entry>, bool), StoreError> {
-    // Looked up first: the index finds what stands before a known place only.
-    let (place, id, condition) = match before {
-        None => (i64::MAX, i64::MAX, "<="),
-        Some((message, included)) => {
-            let Some((place, id)) = place_of(reader.tx, conversation, message)? else {
-                return Ok((Vec::new(), false));
-            };
-            (place, id, if included { "<=" } else { "<" })
-        }
+) -> Result<(Vec<Entry>, Option<EntryPosition>), StoreError> {
+    let (place, condition) = match before {
+        None => ((i64::MAX, i64::MAX), "<="),
+        Some((place, true)) => (place, "<="),
+        Some((place, false)) => (place, "<"),
     };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM entry WHERE conversation = ?1 AND (place, id) {condition} (?2, ?3)
-         ORDER BY place DESC, id DESC LIMIT ?4"
-    );
-    let (mut entries, more) = some(reader, &sql, (conversation, (place, id)), limit)?;
+    let sql = |columns, limit| {
+        format!(
+            "SELECT {columns} FROM entry
+             WHERE conversation = ?1 AND (place, id) {condition} (?2, ?3)
+             ORDER BY place DESC, id DESC LIMIT {limit}"
+        )
+    };
+    let (mut entries, more) = some(reader, &sql(COLUMNS, "?4"), (conversation, place), limit)?;
     entries.reverse();
-    Ok((entries, more))
+    if !more {
+        return Ok((entries, None));
+    }
+    let oldest = reader
+        .tx
+        .prepare_cached(&sql("place, id", "1 OFFSET ?4"))?
+        .query_row(
+            (
+                conversation.as_bytes(),
+                place.0,
+                place.1,
+                i64::from(limit).saturating_sub(1),
+            ),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    Ok((entries, oldest))
 }
 
 /// Where a message stands.
-fn place_of(
+pub(crate) fn place_of(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,

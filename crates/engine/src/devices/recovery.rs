@@ -48,6 +48,8 @@ use crate::{
     conversation::{groups, target},
     event::LinkKind,
     link::{self, Job, LinkPhase},
+    message::deleting,
+    settings::{self, Setting},
     store::StoreError,
     trust::lookups,
     turn::{EventError, Fault, Postponed, Turn},
@@ -488,6 +490,9 @@ fn made_by_us(
 fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
     crate::archive::forget_conversations(turn.tx)?;
+    deleting::apply_all(turn)?;
+    // The backup may be older than what other devices have set since, or deleted.
+    settings::write(turn.tx, Setting::SyncedSettingsWanted, true)?;
     turn.memory.devices_mut().recovery = RecoveryMemory::default();
     turn.memory
         .due_mut()

@@ -25,7 +25,7 @@ use crate::{
     message::{
         self, amendments,
         content_hook::{ContentHook, ContentOutcome, SaidContent},
-        expiry,
+        deleting, expiry,
         proof::Proof,
         read_marks,
     },
@@ -158,6 +158,13 @@ fn handle_content(
     };
     if !own && acquaintance::is_request(turn.tx, &found)? && is_full(turn, &found, &from)? {
         return Ok(());
+    }
+    if deleting::was_deleted(turn, &found, id, fills)? {
+        return if own {
+            acceptance::written_to(turn, &found, false)
+        } else {
+            Ok(())
+        };
     }
     imports::superseded(turn, conversation, id)?;
     let added = history::add_message(

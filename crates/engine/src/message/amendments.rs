@@ -10,12 +10,13 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension as _, Transaction};
+use sha2::{Digest as _, Sha256};
 use waxwing_protocol::{ids::AccountId, time::Time};
 
 use crate::{
     api::{ConversationId, MessageId},
     archive::ArchiveSection,
-    message::proof::Proof,
+    message::{deleted, proof::Proof},
     outbox,
     store::StoreError,
     tables::{Table, merge_rows},
@@ -141,7 +142,10 @@ pub(crate) fn add(tx: &Transaction<'_>, amendment: &Amendment<'_>) -> Result<boo
     let conversation = amendment.conversation.as_bytes();
     let target = amendment.target.as_bytes();
     let here = is_here(tx, amendment.conversation, amendment.target)?;
-    if !here && waiting(tx, amendment.conversation)? >= WAITING_MAX {
+    if !here
+        && (deleted::is_deleted(tx, amendment.target)?
+            || waiting(tx, amendment.conversation)? >= WAITING_MAX)
+    {
         return Ok(false);
     }
     // Only edits are reported.
@@ -304,6 +308,50 @@ pub(crate) fn of_kind(
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The mark of messages that can be viewed once.
+pub(crate) const VIEW_ONCE: u8 = OTHERS + 5;
+
+/// Whether a message can be viewed once.
+pub(crate) fn is_view_once(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<bool, StoreError> {
+    Ok(mark(tx, conversation, message, VIEW_ONCE)?.is_some())
+}
+
+/// The id of a mark: an amendment that a message has of itself, once of a kind.
+pub(crate) fn mark_id(message: MessageId, kind: u8) -> MessageId {
+    let id = Sha256::new()
+        .chain_update(b"waxwing mark")
+        .chain_update([kind])
+        .chain_update(message.as_bytes());
+    MessageId::from_bytes(id.finalize().into())
+}
+
+/// What a mark of a message says; `None` where it has none.
+pub(crate) fn mark(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    kind: u8,
+) -> Result<Option<String>, StoreError> {
+    let key = (
+        conversation.as_bytes(),
+        mark_id(message, kind).as_bytes().to_owned(),
+        message.as_bytes(),
+        kind,
+    );
+    let text: Option<Option<String>> = tx
+        .prepare_cached(
+            "SELECT text FROM amendment
+             WHERE conversation = ?1 AND id = ?2 AND target = ?3 AND kind = ?4",
+        )?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    Ok(text.map(Option::unwrap_or_default))
 }
 
 /// What a message has said: each version with when it was written, the first first.

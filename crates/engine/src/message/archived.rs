@@ -16,7 +16,7 @@ use waxwing_protocol::{
 
 use super::{
     amendments::{self, Amendment, Amendments, Amends},
-    text_details,
+    deleted, text_details,
 };
 use crate::{
     api::{ConversationId, MessageId},
@@ -53,7 +53,11 @@ impl ArchiveSection for Entries {
              FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1",
         )?;
         let found = statement.query_row([at.row, at.last_row], read_entry);
-        Ok(found.optional()?.map(|(row, record)| Archived {
+        let mut found = found.optional()?;
+        if let Some((_, entry)) = &mut found {
+            leave_out_unseen(tx, entry)?;
+        }
+        Ok(found.map(|(row, record)| Archived {
             record: Record::Entry(record),
             id: Vec::new(),
             row,
@@ -88,6 +92,21 @@ impl ArchiveSection for Entries {
             None => Ok(()),
         }
     }
+}
+
+/// What is to be viewed once does not leave with an archive, only that it came.
+fn leave_out_unseen(tx: &Transaction<'_>, entry: &mut ArchivedEntry) -> Result<(), StoreError> {
+    if let Some(Kind::Message(message)) = &mut entry.kind
+        && let (Ok(conversation), Ok(id)) = (
+            ConversationId::try_from(entry.conversation.as_ref()),
+            MessageId::try_from(message.id.as_ref()),
+        )
+        && amendments::is_view_once(tx, conversation, id)?
+    {
+        message.content = None;
+        message.proof.clear();
+    }
+    Ok(())
 }
 
 fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, ArchivedEntry)> {
@@ -139,6 +158,9 @@ fn restore_message(
 ) -> Result<(), NotImported> {
     let tx = import.tx;
     let id = MessageId::try_from(message.id.as_ref()).map_err(|_| NotImported::Malformed)?;
+    if deleted::is_deleted(tx, id)? {
+        return Ok(());
+    }
     let account = match optional(&message.account_id, |bytes| AccountId::try_from(bytes).ok())? {
         None if !message.imported && message.sms_details.is_empty() => {
             return Err(NotImported::Malformed);
@@ -205,8 +227,8 @@ fn restore_event(
     kept: &ArchivedEntry,
     event: &str,
 ) -> Result<(), NotImported> {
-    if !history::is_event(event) {
-        // Of a later version: it could not be shown.
+    // One of a later version could not be shown.
+    if !history::is_event(event) || deleted::is_from_before(tx, conversation, signed(kept.at_ms))? {
         return Ok(());
     }
     tx.prepare_cached(
@@ -234,6 +256,9 @@ fn restore_gap(
 ) -> Result<(), NotImported> {
     let group = GroupId::try_from(&gap.group_id).map_err(|_| NotImported::Malformed)?;
     let device = DeviceId::try_from(&gap.device_id).map_err(|_| NotImported::Malformed)?;
+    if deleted::is_from_before(tx, conversation, signed(kept.at_ms))? {
+        return Ok(());
+    }
     tx.prepare_cached(
         "INSERT INTO entry
              (conversation, place, kind, address, at, group_id, device_id, missing)

@@ -30,7 +30,19 @@ pub(crate) trait ContentHook: Sync {
         Ok(ContentOutcome::NotOfThisType)
     }
 
-    /// A message was added to the history: keeps what this type has of it. `trusted`: it is by
+    /// This device has added a message of this account to the history and the outbox: keeps what
+    /// this type has of it.
+    fn handle_own_message(
+        &self,
+        _turn: &mut Turn<'_>,
+        _place: (ConversationId, MessageId),
+        _content: &Content,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// A message of another device was added to the history: keeps what this type has of it.
+    /// `trusted`: it is by
     /// somebody from whom files are fetched at once.
     fn handle_message_added(
         &self,

@@ -83,6 +83,24 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// A message is deleted at this time.
+pub(crate) fn expire_at(
+    tx: &Transaction<'_>,
+    at: Time,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "UPDATE entry SET expires_at = ?3, read = 1 WHERE conversation = ?1 AND message = ?2",
+    )?
+    .execute((
+        conversation.as_bytes(),
+        message.as_bytes(),
+        at.0.cast_signed(),
+    ))?;
+    Ok(())
+}
+
 /// When the next is over.
 pub(crate) fn next_due(tx: &Transaction<'_>) -> Result<Option<Time>, StoreError> {
     let at: Option<i64> = tx

@@ -10,9 +10,9 @@ use super::{
     identity_events, link_preview,
 };
 use crate::{
-    api::{ConversationId, Problem},
+    api::{ConversationId, MessageId, Problem},
     containment::{ErrorHook, ErrorOwner},
-    content::VisibleContent,
+    content::{Content, VisibleContent},
     conversation::{
         self,
         above::{ConversationHook, FirstWritten, Said},
@@ -48,6 +48,18 @@ impl ContentHook for TextContent {
 pub(crate) struct LinkPreviewContent;
 
 impl ContentHook for LinkPreviewContent {
+    fn handle_own_message(
+        &self,
+        turn: &mut Turn<'_>,
+        (conversation, id): (ConversationId, MessageId),
+        content: &Content,
+    ) -> Result<(), Fault> {
+        if let Some(preview) = link_preview::of_content(content) {
+            link_preview::store_preview(turn.tx, conversation, id, &preview)?;
+        }
+        Ok(())
+    }
+
     fn handle_message_added(
         &self,
         turn: &mut Turn<'_>,

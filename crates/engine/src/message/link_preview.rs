@@ -164,13 +164,13 @@ pub(crate) fn store_preview(
     Ok(())
 }
 
-/// What is shown with a message that says this now.
-pub(crate) fn shown(
+/// What is shown with a message that says this now, as it is sent.
+pub(crate) fn kept(
     tx: &Transaction<'_>,
     conversation: ConversationId,
     message: MessageId,
     text: &str,
-) -> Result<Option<api::LinkPreview>, StoreError> {
+) -> Result<Option<Vec<u8>>, StoreError> {
     let kept: Option<Vec<u8>> = tx
         .prepare_cached(
             "SELECT preview FROM link_preview WHERE conversation = ?1 AND message = ?2",
@@ -179,9 +179,20 @@ pub(crate) fn shown(
             row.get(0)
         })
         .optional()?;
-    let preview = kept.and_then(|bytes| read(&bytes));
-    Ok(preview
-        .filter(|preview| stands_in(text, &preview.url))
+    let fits = |bytes: &Vec<u8>| read(bytes).is_some_and(|read| stands_in(text, &read.url));
+    Ok(kept.filter(fits))
+}
+
+/// What is shown with a message that says this now.
+pub(crate) fn shown(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+    text: &str,
+) -> Result<Option<api::LinkPreview>, StoreError> {
+    let kept = kept(tx, conversation, message, text)?;
+    Ok(kept
+        .and_then(|bytes| read(&bytes))
         .map(|preview| api::LinkPreview {
             url: preview.url,
             title: preview.title,

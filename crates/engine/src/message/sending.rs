@@ -6,10 +6,12 @@
 //!
 //! **Always**: a message is in the history and in the outbox, or in neither.
 
+use waxwing_protocol::limits;
+
 use crate::{
-    api::{Direction, MessageId, MessageState, Problem, Response, Sent},
-    contact,
-    content::{Content, Expiration},
+    api::{self, Direction, MessageId, MessageState, Problem, Response, Sent},
+    attachment, contact,
+    content::{self, Content, Expiration, File},
     conversation::{
         self, Conversation, Kind, acceptance,
         history::{self, NewMessage},
@@ -18,10 +20,99 @@ use crate::{
         timer,
     },
     inbox::messages,
-    message::identity_events,
+    message::{content_hook::ContentHook, identity_events, link_preview, view_once},
     outbox,
     turn::{EventError, Turn},
 };
+
+/// A text message that a person wants to send, checked as far as it can be without its
+/// conversation.
+pub(crate) struct Checked {
+    files: Vec<File>,
+    link_preview: Option<Vec<u8>>,
+    in_reply_to: Option<content::MessageId>,
+}
+
+impl Checked {
+    /// Its files.
+    pub(crate) fn files(&self) -> &[File] {
+        &self.files
+    }
+}
+
+/// Checks what a person wants to send.
+pub(crate) fn check(turn: &Turn<'_>, send: &api::SendText) -> Result<Checked, EventError> {
+    if turn.memory.account.is_none() {
+        return Err(EventError::Refused(Problem::NotRegistered));
+    }
+    let bytes = send.text.len();
+    if bytes > limits::TEXT_BYTES {
+        return Err(EventError::Refused(Problem::MessageTooLarge {
+            bytes: bytes as u64,
+            limit: limits::TEXT_BYTES as u64,
+        }));
+    }
+    let files = attachment::sealed::sealed_files(&send.attachments)?;
+    if send.text.trim().is_empty() && files.is_empty() {
+        return Err(EventError::Refused(Problem::MessageEmpty));
+    }
+    let link_preview = match &send.link_preview {
+        None => None,
+        Some(preview) => Some(
+            link_preview::made(preview, &send.text)
+                .ok_or(EventError::Refused(Problem::LinkPreviewInvalid))?,
+        ),
+    };
+    let in_reply_to = match send.reply_to {
+        None => None,
+        Some(id) => Some(
+            content::MessageId::from_bytes(id.as_bytes())
+                .ok_or(EventError::Refused(Problem::MessageUnknown))?,
+        ),
+    };
+    Ok(Checked {
+        files,
+        link_preview,
+        in_reply_to,
+    })
+}
+
+/// Sends a text, with files or without.
+pub(crate) fn send(turn: &mut Turn<'_>, send: &api::SendText) -> Result<Response, EventError> {
+    let checked = check(turn, send)?;
+    let conversation = self::conversation(turn, &send.to)?;
+    // Nobody views what they sent themselves.
+    if send.view_once && conversation.kind == Kind::Notes {
+        return Err(EventError::Refused(Problem::ViewOnce));
+    }
+    let parts = MessageParts {
+        text: &send.text,
+        in_reply_to: checked.in_reply_to,
+        files: &checked.files,
+        link_preview: checked.link_preview.as_deref(),
+        markdown: send.markdown,
+    };
+    let content = parts.content(turn.random());
+    let new = if send.view_once {
+        NewContent {
+            content: view_once::wrapped(turn.random(), &content),
+            text: "",
+            markdown: false,
+            reply_to: send.reply_to,
+            is_kept: false,
+        }
+    } else {
+        NewContent {
+            content,
+            text: &send.text,
+            markdown: send.markdown,
+            reply_to: send.reply_to,
+            is_kept: parts.is_more_than_text(),
+        }
+    };
+    let id = add(turn, &conversation, new)?;
+    finish(turn, &conversation, id)
+}
 
 /// The conversation that a person means, ready for a message; it begins if there was none.
 pub(crate) fn conversation(turn: &mut Turn<'_>, to: &str) -> Result<Conversation, EventError> {
@@ -48,7 +139,7 @@ pub(crate) fn conversation(turn: &mut Turn<'_>, to: &str) -> Result<Conversation
 }
 
 /// Refuses a conversation in which this account may not write.
-fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError> {
+pub(crate) fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError> {
     let problem = if conversation.kind == Kind::Sms {
         Problem::SmsConversation
     } else if conversation.left {
@@ -65,6 +156,40 @@ fn refuse(turn: &Turn<'_>, conversation: &Conversation) -> Result<(), EventError
         return Ok(());
     };
     Err(EventError::Refused(problem))
+}
+
+/// The parts of a message that is a text, files, or both.
+pub(crate) struct MessageParts<'a> {
+    pub text: &'a str,
+    pub in_reply_to: Option<content::MessageId>,
+    pub files: &'a [File],
+    /// As [`link_preview::made`] makes it.
+    pub link_preview: Option<&'a [u8]>,
+    pub markdown: bool,
+}
+
+impl MessageParts<'_> {
+    /// As they are sent.
+    pub(crate) fn content(&self, salt: [u8; 16]) -> Content {
+        let mut content = if self.files.is_empty() {
+            Content::text(salt, self.text, self.in_reply_to)
+        } else {
+            let parts = content::parts(self.files);
+            Content::with_files(salt, self.text.trim(), self.in_reply_to, parts)
+        };
+        if let Some(preview) = self.link_preview {
+            content = content.with_part(link_preview::part(preview));
+        }
+        if self.markdown {
+            content = content.in_markdown();
+        }
+        content
+    }
+
+    /// Whether the content holds more than a plain text.
+    pub(crate) const fn is_more_than_text(&self) -> bool {
+        self.markdown || self.link_preview.is_some() || !self.files.is_empty()
+    }
 }
 
 /// What somebody wants to say.
@@ -112,6 +237,9 @@ pub(crate) fn add(
         },
     )?;
     outbox::content::add_content(turn, conversation.id, Some(id), encoded)?;
+    for hook in turn.hooks.of::<dyn ContentHook>() {
+        hook.handle_own_message(turn, (conversation.id, id), &new.content)?;
+    }
     Ok(id)
 }
 

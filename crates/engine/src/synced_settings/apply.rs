@@ -10,7 +10,7 @@ use crate::{
     api::{Notice, Synced},
     contact,
     conversation::{acceptance, requests},
-    message::read_marks,
+    message::{deleting, read_marks},
     settings::{self, Setting},
     turn::{Fault, Turn},
 };
@@ -59,6 +59,9 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(),
                 requests::declined(turn, &conversation, &register.value)?;
             }
         }
+        SettingKind::Deleted => deleting::apply_message(turn, &register.key)?,
+        SettingKind::DeletedFile => deleting::apply_file(turn, &register.key)?,
+        SettingKind::Cleared => deleting::apply_conversation(turn, &register.key)?,
         SettingKind::Profile
         | SettingKind::TheirProfile
         | SettingKind::Nickname

@@ -91,10 +91,16 @@ pub(crate) enum SettingKind {
     Profile = 13,
     /// What a contact is called by themselves. Each device hears it itself.
     TheirProfile = 14,
+    /// A message was deleted, for oneself.
+    Deleted = 15,
+    /// A file of a message was deleted, for oneself.
+    DeletedFile = 16,
+    /// A conversation was deleted up to a message, for oneself.
+    Cleared = 17,
 }
 
 impl SettingKind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Read,
         Self::Blocked,
         Self::Compared,
@@ -109,6 +115,9 @@ impl SettingKind {
         Self::Declined,
         Self::Profile,
         Self::TheirProfile,
+        Self::Deleted,
+        Self::DeletedFile,
+        Self::Cleared,
     ];
 
     /// `None` for one that a later version has: it is kept and passed on.
@@ -218,6 +227,18 @@ pub(crate) fn set(
     Ok(())
 }
 
+/// Whether so many new settings can be kept.
+pub(crate) fn has_room_for(tx: &Transaction<'_>, settings: usize) -> Result<bool, StoreError> {
+    let settings = i64::try_from(settings).unwrap_or(i64::MAX);
+    Ok(count(tx)?.saturating_add(settings) <= KEPT_MAX)
+}
+
+fn count(tx: &Transaction<'_>) -> Result<i64, StoreError> {
+    Ok(tx
+        .prepare_cached("SELECT count(*) FROM register")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// Something is to be told.
 fn is_due(turn: &mut Turn<'_>) {
     if !turn
@@ -236,10 +257,7 @@ pub(crate) fn store_if_later(
     untold: bool,
 ) -> Result<bool, StoreError> {
     if changed_at(tx, register.kind, &register.key)?.is_none() {
-        let kept: i64 = tx
-            .prepare_cached("SELECT count(*) FROM register")?
-            .query_row([], |row| row.get(0))?;
-        if kept >= KEPT_MAX {
+        if count(tx)? >= KEPT_MAX {
             return Ok(false);
         }
     }

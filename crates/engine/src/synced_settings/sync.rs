@@ -17,10 +17,11 @@ use super::{
 use crate::{
     conversation::{
         Kind,
-        groups::{self, GroupRecord},
+        groups::{self, GroupRecord, GroupState},
         notes,
     },
     outbox,
+    settings::{self, Setting},
     turn::{Fault, Postponed, Turn},
 };
 
@@ -33,8 +34,9 @@ const MESSAGE_BYTES: usize = 48 << 10;
 /// A setting's time may be ahead of this device's clock by so much.
 const AHEAD_MAX: Span = Span::hours(24);
 
-/// Tells what was gathered.
+/// Tells what was gathered, and asks for what a backup did not have.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    ask_after_recovery(turn)?;
     if turn.is_postponed(&Postponed::SyncedSettings) {
         return Ok(());
     }
@@ -50,6 +52,22 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     }
     if untold.len() == AT_ONCE as usize {
         turn.postpone(Postponed::SyncedSettings, GATHERED_FOR);
+    }
+    Ok(())
+}
+
+/// A recovered device asks the others for all settings, once they have it in the notes.
+fn ask_after_recovery(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    if settings::read(turn.tx, Setting::SyncedSettingsWanted)? != Some(true) {
+        return Ok(());
+    }
+    let Some(notes) = crate::conversation::notes(turn.tx)? else {
+        return Ok(());
+    };
+    let group = groups::for_sending(turn.tx, notes.id)?;
+    if group.is_some_and(|group| group.state == GroupState::Active) {
+        settings::forget(turn.tx, Setting::SyncedSettingsWanted)?;
+        queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Deserialize;
 use waxwing_client::Session;
-use waxwing_engine::api::{self, Entry, MessageId, Request, Timestamp};
+use waxwing_engine::api::{self, Entry, FindMessage, Message, MessageId, Request, Timestamp};
 
 use super::arguments::Whose;
 use crate::{
@@ -19,8 +19,16 @@ pub struct History {
     whose: Whose,
 
     /// Show at most this many entries, the newest
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+
+    /// Show everything
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+
+    /// Only entries before this message: its id or the start of it
+    #[arg(long, value_name = "MESSAGE", conflicts_with = "search")]
+    before: Option<String>,
 
     /// Only messages that contain this text (capitals do not matter)
     #[arg(long, value_name = "TEXT")]
@@ -36,19 +44,55 @@ pub struct History {
 pub(super) struct Entries {
     pub(super) entries: Vec<Entry>,
     pub(super) more: bool,
+    previous: Option<String>,
+}
+
+/// Entries that are asked for at once, at most.
+const PAGE: u64 = 1_000;
+
+/// As many entries as are wanted, the newest, oldest first; and whether there are older ones.
+async fn newest(
+    session: &mut Session,
+    mut wanted: api::History,
+    limit: u64,
+) -> Result<(Vec<Entry>, bool), Failure> {
+    let mut pages = Vec::new();
+    let mut left = limit;
+    let more = loop {
+        wanted.limit = u32::try_from(left.min(PAGE)).ok();
+        let page: Entries = session.ask(&Request::History(wanted.clone())).await?;
+        left = left.saturating_sub(page.entries.len() as u64);
+        pages.push(page.entries);
+        match page.previous {
+            Some(previous) if left > 0 => {
+                wanted.before = None;
+                wanted.until = Some(previous);
+            }
+            _ => break page.more,
+        }
+    };
+    Ok((pages.into_iter().rev().flatten().collect(), more))
 }
 
 impl History {
     /// Shows the conversation, oldest first.
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
-        let request = Request::History(api::History {
+        let limit = if self.all { u64::MAX } else { self.limit };
+        let before = match self.before {
+            Some(prefix) => {
+                let request = Request::FindMessage(FindMessage { prefix });
+                let message: Message = session.ask(&request).await?;
+                Some(message.id)
+            }
+            None => None,
+        };
+        let wanted = api::History {
             of: self.whose.whose,
-            limit: Some(self.limit),
-            before: None,
+            before,
             search: self.search,
             ..Default::default()
-        });
-        let Entries { entries, more } = session.ask(&request).await?;
+        };
+        let (entries, more) = newest(session, wanted, limit).await?;
         if more {
             output.line(styled(
                 FAINT,

@@ -152,7 +152,7 @@ impl Listening<'_> {
                 search: None,
                 ..Default::default()
             });
-            let Entries { entries, more } = self.session.ask(&request).await?;
+            let Entries { entries, more, .. } = self.session.ask(&request).await?;
             let messages = entries.into_iter().filter_map(|entry| match entry {
                 Entry::Message(message) => Some(message),
                 Entry::Event(_) | Entry::Gap(_) => None,
@@ -226,6 +226,7 @@ impl Listening<'_> {
             Notice::MessageChanged(message) => {
                 self.output.line(styled(FAINT, output::changed(&message)))?;
             }
+            Notice::Scheduled(changed) => self.output.line(output::scheduled(&changed))?,
             Notice::Typing(typing) if typing.typing => {
                 let address = one_line(&typing.address);
                 self.output

@@ -15,23 +15,30 @@ mod auditors;
 mod backup;
 mod contacts;
 mod conversation_settings;
+mod delete;
 mod devices;
 mod doctor;
 mod export;
+mod forward;
 mod group;
 mod history;
 mod listen;
 mod lock;
 mod messages;
+mod moment;
+mod open;
 mod pages;
 mod poll;
+mod privacy;
 mod profile;
 mod progress;
+mod recipients;
 mod recover;
 mod register;
 mod report;
 mod requests;
 mod save;
+mod scheduled;
 mod search;
 mod send;
 mod sms;
@@ -123,6 +130,9 @@ until the relay has accepted the message. If that takes too long (without a netw
 example), it ends with exit code 3: the message is in your outbox, and the next waxwing
 command that reaches the relay sends it. Do not send it again.
 
+Several recipients each get a private message, and do not learn of each other. The output says
+for each how far it got; the exit code is 1 if one was not sent, else 3 if one waits.
+
 Examples:
   waxwing send bob@example.org 'Are you there?'
   echo 'The backup is done.' | waxwing send bob@example.org
@@ -130,6 +140,10 @@ Examples:
   waxwing send Family '**Dinner** at 7, @bob@example.org' --markdown
   waxwing send bob@example.org 'Read https://example.org/waxwings' --preview
   waxwing send bob@example.org --location 52.5163,13.3777
+  waxwing send bob@example.org,carol@example.org 'The train is late'
+  waxwing send --to bob@example.org --to Family 'Happy new year!'
+  waxwing send bob@example.org 'Happy birthday!' --at 2026-12-24T08:00
+  waxwing send bob@example.org 'The code is 1234' --view-once
   waxwing send +15551234567 'Hello' --queue")]
     Send(send::Send),
 
@@ -217,6 +231,61 @@ Example:
   waxwing unsend 4f2a6c1e")]
     Unsend(messages::Which),
 
+    /// Forward a message, with its files
+    #[command(after_help = "\
+The recipients see that it was forwarded, but not who wrote it first. Each gets a private
+message.
+
+Examples:
+  waxwing forward 4f2a6c1e carol@example.org
+  waxwing forward 4f2a6c1e carol@example.org Family")]
+    Forward(forward::Forward),
+
+    /// Open a message that can be viewed once
+    #[command(after_help = "\
+Asks first. Then the message is deleted on all your devices, and its sender learns that you
+opened it if read receipts are on. Files are written to a folder of your choice: that you can
+keep a copy shows that viewing once is a request, which nobody can force.
+
+Examples:
+  waxwing open 4f2a6c1e
+  waxwing open 4f2a6c1e --to pictures")]
+    Open(open::Open),
+
+    /// List, edit and cancel messages that are sent later
+    #[command(after_help = "\
+`waxwing send --at` schedules a message. Only this device knows of it, and sends it at its
+time if `waxwing listen` or `waxwing app` runs. Otherwise it is sent late, when a waxwing
+command runs next, and your history says so.
+
+Examples:
+  waxwing scheduled
+  waxwing scheduled edit 7 'Happy birthday, Bob!' --at 08:30
+  waxwing scheduled cancel 7")]
+    Scheduled(scheduled::Scheduled),
+
+    /// Delete messages, a file or a conversation, on your devices only
+    #[command(after_help = "\
+Deletes on all your devices: one that is away does the same when it comes. Nobody else learns
+of it, and the others keep what they received; `waxwing unsend` asks their devices to delete a
+message. A message that still waits in the outbox is not sent. What you deleted does not come
+back with a backup or an import. To delete only a file, name it by its number in the message.
+
+Examples:
+  waxwing delete 4f2a6c1e
+  waxwing delete 4f2a6c1e --file 0
+  waxwing delete --conversation bob@example.org")]
+    Delete(delete::Delete),
+
+    /// Send a message that failed again
+    #[command(after_help = "\
+The message goes to the end of the conversation, with its files. Only messages that were not
+sent can be sent again, so nobody gets a message twice.
+
+Example:
+  waxwing resend 4f2a6c1e")]
+    Resend(messages::Which),
+
     /// Make a conversation's messages disappear after they are read
     #[command(after_help = "\
 Applies to new messages from everybody in the conversation. In a group, only admins can set
@@ -253,6 +322,34 @@ files are not fetched. `waxwing history ADDRESS` shows what they wrote.")]
 
     /// Decline a message request: delete the messages, or leave the group
     Decline(requests::Decline),
+
+    /// Block a contact, or list those you blocked
+    #[command(after_help = "\
+Messages from a blocked contact are not kept or shown, and they do not learn that you blocked
+them. A contact that you block on one device is blocked on all. In a group, you do not see what
+they write, and the others do.
+
+Examples:
+  waxwing block mallory@example.org
+  waxwing block")]
+    Block(privacy::Block),
+
+    /// Unblock a contact
+    #[command(after_help = "\
+What they wrote while they were blocked does not arrive later.
+
+Example:
+  waxwing unblock mallory@example.org")]
+    Unblock(privacy::Unblock),
+
+    /// Show or choose what others learn about you: receipts and typing notices
+    #[command(after_help = "\
+The choice holds on all your devices.
+
+Examples:
+  waxwing receipts
+  waxwing receipts --read off --typing off")]
+    Receipts(privacy::Receipts),
 
     /// Export a conversation to a folder: a page to read, JSON, and the files
     #[command(after_help = "\
@@ -569,12 +666,20 @@ async fn command(
         Command::Requests => requests::list(session, output).await,
         Command::Accept(accept) => accept.run(session, output).await,
         Command::Decline(decline) => decline.run(session, output).await,
+        Command::Block(block) => block.run(session, output).await,
+        Command::Unblock(unblock) => unblock.run(session, output).await,
+        Command::Receipts(receipts) => receipts.run(session, output).await,
         Command::Thread(which) => which.thread(session, output).await,
         Command::Search(search) => search.run(session, output).await,
         Command::React(react) => react.run(session, output).await,
         Command::Poll(poll) => poll.run(session, output).await,
         Command::Edit(edit) => edit.run(session, output).await,
         Command::Unsend(which) => which.unsend(session, output).await,
+        Command::Forward(forward) => forward.run(session, output).await,
+        Command::Open(open) => open.run(session, output).await,
+        Command::Scheduled(scheduled) => scheduled.run(session, output).await,
+        Command::Delete(delete) => delete.run(session, output).await,
+        Command::Resend(which) => send::resend(which, session, output).await,
         Command::Disappear(disappear) => disappear.run(session, output).await,
         Command::Info(which) => which.info(session, output).await,
         Command::Contacts => contacts::run(session, output).await,

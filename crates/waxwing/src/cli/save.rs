@@ -10,7 +10,7 @@ use waxwing_client::{
     blobs::{Blobs, file::FileError},
 };
 use waxwing_engine::api::{
-    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Request,
+    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Problem, Request,
 };
 
 use super::progress::Bar;
@@ -67,12 +67,7 @@ impl Save {
                 number,
             };
             let Some(open) = here(session, output, of).await? else {
-                return Err(Failure::Said {
-                    code: "attachment_gone",
-                    sentence: "The file is no longer available: its sender deleted it, it expired \
-                               at the relay, or it is damaged. Ask the sender to send it again."
-                        .into(),
-                });
+                return Err(gone());
             };
             let (blobs, to) = (session.blobs(), self.to.clone());
             let saving = tokio::task::spawn_blocking(move || blobs.open(&open, &to));
@@ -90,8 +85,18 @@ impl Save {
     }
 }
 
+/// A file cannot be fetched.
+pub(super) fn gone() -> Failure {
+    Failure::Said {
+        code: "attachment_gone",
+        sentence: "The file is no longer available: its sender deleted it, it expired at the \
+                   relay, or it is damaged. Ask the sender to send it again."
+            .into(),
+    }
+}
+
 /// Waits until a file is here; `None` where it is not to be had.
-async fn here(
+pub(super) async fn here(
     session: &mut Session,
     output: &Output,
     of: AttachmentOf,
@@ -114,6 +119,10 @@ async fn here(
                 let request = Request::FetchAttachment(of.clone());
                 let _: Value = session.ask(&request).await?;
                 asked = true;
+            }
+            AttachmentState::Deleted => {
+                bar.end();
+                return Err(Problem::AttachmentDeleted.into());
             }
             AttachmentState::Fetching => {
                 asked = true;

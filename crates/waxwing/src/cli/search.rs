@@ -37,8 +37,12 @@ pub struct Search {
     until: Option<Date>,
 
     /// Show at most this many messages, the newest
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+
+    /// Show everything that was found
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 /// The result of `search`.
@@ -60,10 +64,36 @@ fn begins(day: Date) -> Option<Timestamp> {
     Some(Time(ms).into())
 }
 
+/// Messages that are asked for at once, at most.
+const PAGE: u64 = 1_000;
+
+/// As many messages as are wanted, the newest, oldest first; and whether there may be older ones.
+async fn newest(
+    session: &mut Session,
+    mut wanted: Asked,
+    limit: u64,
+) -> Result<(Vec<Message>, bool), Failure> {
+    let mut all = Vec::new();
+    let mut left = limit;
+    let more = loop {
+        wanted.limit = u32::try_from(left.min(PAGE)).ok();
+        let Found { found, next } = session.ask(&Request::Search(wanted.clone())).await?;
+        left = left.saturating_sub(found.len() as u64);
+        all.extend(found);
+        wanted.next = next;
+        if next.is_none() || left == 0 {
+            break next.is_some();
+        }
+    };
+    all.reverse();
+    Ok((all, more))
+}
+
 impl Search {
     /// Shows what was found, newest last.
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
-        let request = Request::Search(Asked {
+        let limit = if self.all { u64::MAX } else { self.limit };
+        let wanted = Asked {
             text: self.text,
             of: self.conversation,
             from: self.from,
@@ -72,12 +102,10 @@ impl Search {
                 .until
                 .and_then(|day| day.tomorrow().ok())
                 .and_then(begins),
-            limit: Some(self.limit),
-            next: None,
-        });
-        let Found { mut found, next } = session.ask(&request).await?;
-        found.reverse();
-        if next.is_some() {
+            ..Asked::default()
+        };
+        let (found, more) = newest(session, wanted, limit).await?;
+        if more {
             output.line(styled(
                 FAINT,
                 "… there are older ones; a higher --limit shows more",

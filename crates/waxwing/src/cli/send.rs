@@ -16,12 +16,18 @@ use waxwing_client::{
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
-    self, Connection, MessageId, MessageState, Notice, Problem, ProblemReport, Request, SealedFile,
-    Sent, Status,
+    self, Connection, MessageId, MessageOf, MessageState, Notice, Problem, ProblemReport, Request,
+    SealedFile, Sent, Status, Timestamp,
 };
 use waxwing_protocol::{address::Address, limits};
 
-use super::{arguments::Whose, progress::Bar};
+use super::{
+    messages::Which,
+    moment::moment,
+    progress::Bar,
+    recipients::{Delivery, recipients, see_all_through},
+    scheduled::{WHEN, schedule},
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::{Output, WARN, styled, ticks},
@@ -30,16 +36,29 @@ use crate::{
 };
 
 /// Files may take long; it is waited for them for so long.
-const FILES_WAIT: Duration = Duration::from_hours(24);
+pub(super) const FILES_WAIT: Duration = Duration::from_hours(24);
+
+/// For a message without files that is sent again, for so long.
+const RESEND_WAIT: Duration = Duration::from_secs(10);
 
 /// `waxwing send`.
 #[derive(Debug, Args)]
 pub struct Send {
-    #[command(flatten)]
-    whose: Whose,
+    /// An address, the name of a group, or the id of a conversation; or several addresses with
+    /// commas between. With --to, the message stands here
+    #[arg(
+        value_name = "ADDRESS|GROUP|CONVERSATION",
+        required_unless_present = "to"
+    )]
+    whose: Option<String>,
 
     /// The message; without it, or with -, standard input is read
+    #[arg(conflicts_with = "to")]
     text: Option<String>,
+
+    /// Send to this recipient; can be repeated. Each gets a private message
+    #[arg(long, value_name = "ADDRESS|GROUP|CONVERSATION")]
+    to: Vec<String>,
 
     /// A file to attach; can be repeated
     #[arg(long, value_name = "FILE")]
@@ -75,9 +94,23 @@ pub struct Send {
     )]
     wait: u64,
 
+    /// Ask the recipients' devices to show the message, with its files, once only; a dishonest
+    /// device can keep it
+    #[arg(long, conflicts_with = "preview")]
+    view_once: bool,
+
     /// Put the message in the outbox and do not wait
     #[arg(long)]
     queue: bool,
+
+    /// Send it later, from this device: at a time like 18:30, 2026-12-24T08:00 or +2h
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = moment,
+        conflicts_with_all = ["queue", "wait"]
+    )]
+    at: Option<Timestamp>,
 }
 
 fn message_id(text: &str) -> Result<MessageId, String> {
@@ -98,7 +131,7 @@ impl Send {
             return Ok(text.to_owned());
         }
         // Files, places and cards may go without a word.
-        if self.text.is_none() && (!self.attach.is_empty() || !self.extras().is_empty()) {
+        if self.written().is_none() && (!self.attach.is_empty() || !self.extras().is_empty()) {
             return Ok(String::new());
         }
         typed_or_read(None)
@@ -106,7 +139,24 @@ impl Send {
 
     /// What stands on the command line, unless that names standard input.
     fn typed(&self) -> Option<&str> {
-        self.text.as_deref().filter(|text| *text != "-")
+        self.written().filter(|text| *text != "-")
+    }
+
+    /// What stands in the message's place.
+    fn written(&self) -> Option<&str> {
+        if self.to.is_empty() {
+            self.text.as_deref()
+        } else {
+            self.whose.as_deref()
+        }
+    }
+
+    /// To whom.
+    fn recipients(&self) -> Vec<String> {
+        match &self.whose {
+            Some(whose) if self.to.is_empty() => recipients(std::slice::from_ref(whose)),
+            _ => recipients(&self.to),
+        }
     }
 
     /// Sends it and tells how far it got.
@@ -129,24 +179,61 @@ impl Send {
         } else {
             None
         };
-        let attachments = seal(self.attach, session, output).await?;
-        let with_files = !attachments.is_empty();
-        let request = Request::Send(api::SendText {
-            to: self.whose.whose,
-            text,
-            reply_to: self.reply_to,
-            markdown: self.markdown,
-            attachments,
-            link_preview,
-        });
-        let sent: Sent = session.ask(&request).await?;
-        let wait = if with_files {
-            FILES_WAIT
-        } else {
+        let recipients = self.recipients();
+        let wait = if self.attach.is_empty() {
             Duration::from_secs(self.wait)
+        } else {
+            FILES_WAIT
         };
-        see_through(session, output, sent, (!self.queue).then_some(wait)).await
+        let wait = (!self.queue).then_some(wait);
+        let mut all = Vec::new();
+        for to in recipients {
+            let message = api::SendText {
+                to: to.clone(),
+                text: text.clone(),
+                reply_to: self.reply_to,
+                markdown: self.markdown,
+                // For each: nobody can tell that others got the same.
+                attachments: seal(&self.attach, session, output).await?,
+                link_preview: link_preview.clone(),
+                view_once: self.view_once,
+            };
+            if let Some(at) = self.at {
+                schedule(session, output, message, at).await?;
+                continue;
+            }
+            let sent: Result<Sent, _> = session.ask(&Request::Send(message)).await;
+            all.push(Delivery::new(to, sent.map_err(Failure::from)));
+        }
+        if self.at.is_some() {
+            output.aside(WHEN);
+            return Ok(Outcome::Done);
+        }
+        if all.len() == 1
+            && let Some(only) = all.pop()
+        {
+            return see_through(session, output, only.sent?, wait).await;
+        }
+        see_all_through(session, output, all, wait).await
     }
+}
+
+/// Sends a message that failed again.
+pub(super) async fn resend(
+    which: Which,
+    session: &mut Session,
+    output: &Output,
+) -> Result<Outcome, Failure> {
+    session.subscribe().await?;
+    let failed = which.find(session).await?;
+    let wait = if failed.attachments.is_empty() {
+        RESEND_WAIT
+    } else {
+        FILES_WAIT
+    };
+    let request = Request::Resend(MessageOf { message: failed.id });
+    let sent: Sent = session.ask(&request).await?;
+    see_through(session, output, sent, Some(wait)).await
 }
 
 /// Waits for so long until a message has left, and tells how far it got.
@@ -265,12 +352,12 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
 
 /// Seals files into the home, where they wait until the relay has them.
 async fn seal(
-    paths: Vec<PathBuf>,
+    paths: &[PathBuf],
     session: &Session,
     output: &Output,
 ) -> Result<Vec<SealedFile>, Failure> {
     let mut sealed = Vec::new();
-    for path in paths {
+    for path in paths.iter().cloned() {
         let blobs = session.blobs();
         let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let mut bar = Bar::new(output, "Sealing");

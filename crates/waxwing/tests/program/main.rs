@@ -15,6 +15,7 @@ mod devices;
 mod examples;
 mod one_home;
 mod secrets;
+mod several;
 mod sms;
 mod transcripts;
 mod world;

@@ -23,7 +23,7 @@ pub(crate) use self::{
 use crate::{
     api::{ConversationId, Direction, Message, MessageId, MessageState, Timestamp},
     archive::ArchiveSection,
-    message::proof::Proof,
+    message::{deleted, proof::Proof},
     store::StoreError,
     tables::{Table, merge_rows},
 };
@@ -120,12 +120,15 @@ pub(crate) struct NewMessage<'a> {
     pub fills: Option<(GroupId, DeviceId)>,
 }
 
-/// Adds a message. `false` when it is there already.
+/// Adds a message. `false` when it is there already, or the person has deleted it.
 pub(crate) fn add_message(
     tx: &Transaction<'_>,
     now: Time,
     message: &NewMessage<'_>,
 ) -> Result<bool, StoreError> {
+    if deleted::is_deleted(tx, message.id)? {
+        return Ok(false);
+    }
     let outgoing = message.direction == Direction::Out;
     let place: Option<i64> = match message.fills {
         None => None,
@@ -177,12 +180,16 @@ pub(crate) struct NewText<'a> {
     pub sent_at: Time,
 }
 
-/// Adds a text message, which proves nothing. `false` when it is there already.
+/// Adds a text message, which proves nothing. `false` when it is there already, or the person has
+/// deleted it.
 pub(crate) fn add_text(
     tx: &Transaction<'_>,
     now: Time,
     new: &NewText<'_>,
 ) -> Result<bool, StoreError> {
+    if deleted::is_deleted(tx, new.id)? {
+        return Ok(false);
+    }
     let outgoing = new.direction == Direction::Out;
     let added = tx
         .prepare_cached(
@@ -243,13 +250,17 @@ pub(crate) fn set_markdown(
     Ok(())
 }
 
-/// Adds a message from a file before all that are younger. `false` when it is there.
+/// Adds a message from a file before all that are younger. `false` when it is there, or the person
+/// has deleted it.
 pub(crate) fn add_imported(
     tx: &Transaction<'_>,
     now: Time,
     into: ConversationId,
     message: &Message,
 ) -> Result<bool, StoreError> {
+    if deleted::is_deleted(tx, message.id)? {
+        return Ok(false);
+    }
     let sent_at = message.sent_at.0.min(now);
     let time = |time: Time| time.0.min(i64::MAX as u64).cast_signed();
     let outgoing = message.direction == Direction::Out;

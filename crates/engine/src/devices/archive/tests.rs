@@ -11,7 +11,9 @@ use waxwing_protocol::{
 
 use super::{NotImported, Reach, VERSION, export, import};
 use crate::{
+    api::MessageId,
     engine::TABLES,
+    message::deleted,
     settings::{self, Setting},
     store::{Store, StoreError},
     tables::Tables,
@@ -145,5 +147,16 @@ fn what_a_person_chose_on_this_device_stays() {
             settings::read(tx, Setting::TellDelivered).unwrap(),
             Some(true)
         );
+    });
+}
+
+#[test]
+fn what_was_deleted_does_not_come_back_with_an_archive_from_before() {
+    let whole = chunk([conversation(), message(1, 3, "one"), message(1, 4, "two")]);
+    with_store(|tx| {
+        import(tx, Tables(TABLES), NOW, whole.clone()).unwrap();
+        deleted::delete_for_good(tx, MessageId::from_bytes([3; 32])).unwrap();
+        import(tx, Tables(TABLES), NOW, whole).unwrap();
+        assert_eq!(texts(tx), ["two"]);
     });
 }

@@ -64,6 +64,7 @@ use crate::{
     event::LinkKind,
     inbox::gaps,
     link::MeetingPurpose,
+    message::deleting,
     store::StoreError,
     turn::{Fault, Postponed, Turn},
 };
@@ -571,6 +572,7 @@ fn take_in(turn: &mut Turn<'_>, admitting: &Admitting, chunk: TransferChunk) -> 
     )?;
     tell_progress(turn, done, total);
     if next.is_none() {
+        deleting::apply_all(turn)?;
         set_stage(turn.tx, Stage::Leaving)?;
         turn.memory.devices_mut().transfer.pull_again_at = None;
     }

@@ -244,6 +244,30 @@ impl ContentHook for Polls {
         Ok(ContentOutcome::Done)
     }
 
+    fn handle_own_message(
+        &self,
+        turn: &mut Turn<'_>,
+        (conversation, id): (ConversationId, MessageId),
+        content: &Content,
+    ) -> Result<(), Fault> {
+        if let Some(PollContent::Poll(poll)) = PollContent::of_content(content) {
+            let own = turn.account()?;
+            let amendment = Amendment {
+                conversation,
+                id,
+                target: id,
+                account: own.id(),
+                address: own.address().display(),
+                own: true,
+                sent_at: turn.now,
+                amends: Amends::Other(POLL, json(&poll)?),
+                signed: None,
+            };
+            amendments::add(turn.tx, &amendment)?;
+        }
+        Ok(())
+    }
+
     fn handle_message_added(
         &self,
         turn: &mut Turn<'_>,
@@ -390,19 +414,6 @@ pub(crate) fn send(turn: &mut Turn<'_>, send: &api::SendPoll) -> Result<Response
         is_kept: true,
     };
     let id = sending::add(turn, &conversation, new)?;
-    let own = turn.account()?;
-    let amendment = Amendment {
-        conversation: conversation.id,
-        id,
-        target: id,
-        account: own.id(),
-        address: own.address().display(),
-        own: true,
-        sent_at: turn.now,
-        amends: Amends::Other(POLL, json(&poll)?),
-        signed: None,
-    };
-    amendments::add(turn.tx, &amendment)?;
     sending::finish(turn, &conversation, id)
 }
 
