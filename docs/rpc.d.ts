@@ -638,6 +638,17 @@ export interface ImportEntries {
   messages: ImportedMessage[];
 }
 
+/** What is wrong with messages to import. */
+export type ImportFlaw =
+  /** There are too many messages at once. */
+  | "too_many_messages"
+  /** A message is too long. */
+  | "message_too_long"
+  /** A sender is not a valid address. */
+  | "sender_malformed"
+  /** The id of a message is malformed. */
+  | "id_malformed";
+
 /** The result of an import. */
 export interface Imported {
   /** How many messages were added. */
@@ -1155,13 +1166,13 @@ export type Problem =
   | {
     code: "report_invalid";
     /** What. */
-    reason: string;
+    reason: ReportFlaw;
   }
   /** The file to import is not a valid export. */
   | {
     code: "import_invalid";
     /** What. */
-    reason: string;
+    reason: ImportFlaw;
   }
   /** The reaction is empty, too long, or has spaces. */
   | {
@@ -1705,11 +1716,17 @@ export type Problem =
     /** What the relay said. */
     detail: string;
   }
+  /** Another device changed the list of devices at the same moment. */
+  | {
+    code: "roster_changed_meanwhile";
+  }
   /** The words are not a recovery key. */
   | {
     code: "recovery_words_malformed";
     /** What is wrong with them. */
-    detail: string;
+    detail: RecoveryWordsFlaw;
+    /** How many words there are, or which of them is unknown, from 1. */
+    number?: number | null;
   }
   /** The words are another account's recovery key, or an old one. */
   | {
@@ -1971,6 +1988,15 @@ export type RecoveryStage =
   /** It failed: see the problem. */
   | "failed";
 
+/** What is wrong with the words of a recovery key. */
+export type RecoveryWordsFlaw =
+  /** There are not 24 words. */
+  | "count"
+  /** A word is not in the list of words. */
+  | "unknown_word"
+  /** A word is wrong, or two words are swapped. */
+  | "checksum";
+
 /** Parameters of `register`. */
 export interface Register {
   /** E-mail address or phone number, as typed. */
@@ -2076,6 +2102,25 @@ export interface Report {
   /** In the order in which the reporter named them; a message's edits follow it. */
   messages: ReportedMessage[];
 }
+
+/** What is wrong with a report. */
+export type ReportFlaw =
+  /** It has a format that this version does not know. */
+  | "format"
+  /** It has no messages, or too many. */
+  | "message_count"
+  /** Its note is too long. */
+  | "note_too_long"
+  /** A roster in it is not correctly signed. */
+  | "roster_invalid"
+  /** A roster in it belongs to another account. */
+  | "roster_of_another"
+  /** It lacks the roster of an account that wrote a message. */
+  | "roster_missing"
+  /** A message in it is malformed. */
+  | "message_malformed"
+  /** A message in it was not written by the account that it names. */
+  | "another_author";
 
 /** A file of a reported message. */
 export interface ReportedFile {
