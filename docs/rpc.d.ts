@@ -81,7 +81,9 @@ export type AttachmentState =
   /** On this device. */
   | "here"
   /** No longer available. */
-  | "gone";
+  | "gone"
+  /** Deleted by this person (`delete_attachment`). */
+  | "deleted";
 
 /** An auditor that the person chose. */
 export interface Auditor {
@@ -127,6 +129,12 @@ export interface Block {
   blocked: boolean;
 }
 
+/** Parameters of `cancel_scheduled`. */
+export interface CancelScheduled {
+  /** Its number. */
+  id: number;
+}
+
 /** Parameters of `change_group`. A field that is absent changes nothing. */
 export interface ChangeGroup {
   /** The group's id, or its name. */
@@ -147,6 +155,16 @@ export interface ChangeGroup {
   everybody_adds?: boolean | null;
   /** How many seconds after reading a message is deleted; 0 for never. */
   expires_after_s?: number | null;
+}
+
+/** Parameters of `change_scheduled`. A field that is absent changes nothing. */
+export interface ChangeScheduled {
+  /** Its number. */
+  id: number;
+  /** The new text. */
+  text?: string | null;
+  /** The new time. */
+  at?: Timestamp | null;
 }
 
 /** How a message travelled. */
@@ -351,6 +369,12 @@ export interface Decline {
   block?: boolean;
 }
 
+/** Parameters of `delete_messages`. */
+export interface DeleteMessages {
+  /** At most 1,000. */
+  messages: MessageId[];
+}
+
 /** A device of this account. */
 export interface Device {
   /** Hex. */
@@ -517,6 +541,19 @@ export interface FindMessage {
   prefix: string;
 }
 
+/** Parameters of `forward`. */
+export interface Forward {
+  /** The message. */
+  message: MessageId;
+  /** To whom: an address, a conversation's id, or a group's name that no other group has. */
+  to: string;
+  /**
+   * All its attachments that were not deleted, in their order, as `copy_attachment` returns
+   * them for this recipient.
+   */
+  attachments?: SealedFile[];
+}
+
 /** Messages that were searched for. */
 export interface Found {
   /** Newest first; for a thread, oldest first. */
@@ -597,7 +634,10 @@ export interface GroupMember {
   compared: boolean;
 }
 
-/** Parameters of `history`. At most one of `before`, `after`, `around` and `search` may be given. */
+/**
+ * Parameters of `history`. At most one of `before`, `after`, `around`, `until`, `from` and
+ * `search` may be given, except that `until` goes with `search`.
+ */
 export interface History {
   /** An address, or a conversation's id. */
   of: string;
@@ -609,6 +649,8 @@ export interface History {
   after?: MessageId | null;
   /** This message, with entries before and after it. */
   around?: MessageId | null;
+  /** Only entries before those of an earlier result: its `previous`. Also with `search`. */
+  until?: string | null;
   /** From the oldest entry (`""`), or from the `next` of an earlier result. */
   from?: string | null;
   /** Only messages with these words: as in `search`. */
@@ -625,6 +667,8 @@ export interface HistoryPage {
   newer?: boolean;
   /** For a request with `from`: where to continue, if there are newer entries. */
   next?: string | null;
+  /** Where to continue back (`until`), if there are older entries; absent with `from`. */
+  previous?: string | null;
 }
 
 /** Parameters of `import_entries`. */
@@ -829,6 +873,12 @@ export interface Message {
   link_preview?: LinkPreview | null;
   /** What it asks, if it is a poll, and how people voted. */
   poll?: Poll | null;
+  /** Whether it can be viewed once (`open_once`): its text is empty, and its files have no names. */
+  view_once?: boolean;
+  /** Whether its sender says that it is forwarded; not by whom it was first. */
+  forwarded?: boolean;
+  /** If this device sent it later on request (`schedule`): the time for which it was meant. */
+  scheduled_for?: Timestamp | null;
   /** Whether it was imported from a file: nothing proves who wrote it. */
   imported?: boolean;
   /** For a text message: how many segments it has. */
@@ -941,6 +991,10 @@ export type Notice =
   /** A message has disappeared, because its time was up. */
   | MessageDeleted & {
     type: "message_deleted";
+  }
+  /** A scheduled message was sent, late if `late_ms` is present; or, with a `problem`, it was not. */
+  | ScheduledChanged & {
+    type: "scheduled";
   }
   /**
    * Another device of this account changed a synced setting, of `conversation` if it belongs to
@@ -1157,6 +1211,52 @@ export type Problem =
   /** The message was unsent. */
   | {
     code: "message_taken_back";
+  }
+  /** The message cannot be forwarded: this version does not know everything in it. */
+  | {
+    code: "message_not_forwardable";
+  }
+  /**
+   * A message that can be viewed once allows nothing else: it is not edited, forwarded, saved or
+   * sent again, and nobody sends one to themselves.
+   */
+  | {
+    code: "view_once";
+  }
+  /**
+   * The message cannot be viewed once: it is another, or this account sent it, or it came with
+   * the archive of another device.
+   */
+  | {
+    code: "not_view_once";
+  }
+  /** No message is scheduled under this number. */
+  | {
+    code: "scheduled_unknown";
+  }
+  /** The time is not in the future. */
+  | {
+    code: "time_passed";
+  }
+  /** The message is still in the outbox, or failed. */
+  | {
+    code: "message_not_sent";
+  }
+  /** The person deleted the attachment. */
+  | {
+    code: "attachment_deleted";
+  }
+  /** The account has too many settings and deleted messages to tell its other devices of more. */
+  | {
+    code: "deletions_too_many";
+  }
+  /** The place in the history is not one that an earlier answer gave. */
+  | {
+    code: "cursor_invalid";
+  }
+  /** The message did not fail, so it is not sent again. */
+  | {
+    code: "message_not_failed";
   }
   /** The message is the account's own or imported, so this device has no proof of who wrote it. */
   | {
@@ -1949,6 +2049,16 @@ export interface ReceiptCount {
   of: number;
 }
 
+/** What this account tells others. */
+export interface ReceiptSettings {
+  /** Whether others learn that their messages arrived. */
+  delivered: boolean;
+  /** Whether others learn that their messages were read. */
+  read: boolean;
+  /** Whether others learn that this person is typing. */
+  typing: boolean;
+}
+
 /** Parameters of `recover`. */
 export interface Recover {
   /** An address of the account. */
@@ -2213,6 +2323,78 @@ export interface SavedAttachment {
   path: string;
 }
 
+/** Parameters of `schedule`. */
+export interface Schedule {
+  /** An address, a conversation's id, or a group's name that no other group has. */
+  to: string;
+  /** At most `limits::TEXT_BYTES` bytes of UTF-8. */
+  text: string;
+  /** The message to reply to. */
+  reply_to?: MessageId | null;
+  /** Whether the text is Markdown: others see it formatted. */
+  markdown?: boolean;
+  /** At most 32 files that are sealed in the home's `blobs/`. With them, the text may be empty. */
+  attachments?: SealedFile[];
+  /** A preview of a link in the text, as this device saw it. */
+  link_preview?: LinkPreview | null;
+  /** Whether the recipients' devices are asked to show it once only (`open_once`). */
+  view_once?: boolean;
+  /** When to send it. */
+  at: Timestamp;
+}
+
+/** The notice `scheduled`. */
+export interface ScheduledChanged {
+  /** Its number. */
+  id: number;
+  /** The message that it is now. */
+  message?: MessageId | null;
+  /** Where that stands. */
+  conversation?: ConversationId | null;
+  /** How late it was sent, if by more than a minute: this device was off. */
+  late_ms?: number | null;
+  /** Why it was not sent. */
+  problem?: ProblemReport | null;
+}
+
+/** A file of a message that is sent later. */
+export interface ScheduledFile {
+  /** Its name. */
+  name: string;
+  /** Its media type. */
+  media_type: string;
+  /** Bytes. */
+  size: number;
+}
+
+/** A message that is sent later. */
+export interface ScheduledMessage {
+  /** Its number on this device. */
+  id: number;
+  /** To whom, in display form; of a group, its name. */
+  to: string;
+  /** The conversation, if there is one already. */
+  conversation?: ConversationId | null;
+  /** The text. */
+  text: string;
+  /** Whether the text is Markdown. */
+  markdown?: boolean;
+  /** The message it replies to. */
+  reply_to?: MessageId | null;
+  /** Its files. */
+  attachments?: ScheduledFile[];
+  /** When to send it. */
+  at: Timestamp;
+  /** Why it was not sent then. It stays until it is changed or cancelled. */
+  problem?: ProblemReport | null;
+}
+
+/** The messages that are sent later. */
+export interface ScheduledMessages {
+  /** The next one first. */
+  scheduled: ScheduledMessage[];
+}
+
 /** Parameters of `seal_file`. */
 export interface SealFile {
   /** The whole path, starting with `/`. */
@@ -2300,6 +2482,8 @@ export interface SendText {
   attachments?: SealedFile[];
   /** A preview of a link in the text, as this device saw it. */
   link_preview?: LinkPreview | null;
+  /** Whether the recipients' devices are asked to show it once only (`open_once`). */
+  view_once?: boolean;
 }
 
 /** A message is in the outbox. */
@@ -2536,6 +2720,16 @@ export interface Version {
   at: Timestamp;
 }
 
+/** The result of `open_once`. Nobody can get it again. */
+export interface ViewedOnce {
+  /** What was written. */
+  text: string;
+  /** Whether the text is Markdown. */
+  markdown?: boolean;
+  /** What opens its files; they are deleted five minutes later. */
+  attachments?: OpenAttachment[];
+}
+
 /** Parameters of `vote`. */
 export interface Vote {
   /** The poll. */
@@ -2634,6 +2828,61 @@ export interface Methods {
    * not count; a modified app can state an earlier time.
    */
   close_poll: { params: MessageOf; result: Sent };
+  /**
+   * Sends a message of anybody to another conversation, as a new message of this account. It has
+   * `forwarded`, and does not say who wrote it first. Poll questions are asked again, without the
+   * votes. Its files are sealed again for each recipient (`copy_attachment`).
+   */
+  forward: { params: Forward; result: Sent };
+  /**
+   * Opens a message that can be viewed once (`view_once`), and deletes it on all devices of the
+   * account: nobody can open it again. Ask the person first. Its files must be `here`; what opens
+   * them is in the result, and they are deleted five minutes later. The sender learns that it was
+   * opened (`read`) if read receipts are on. Nobody can force the recipients: a modified app can
+   * keep the message.
+   */
+  open_once: { params: MessageOf; result: ViewedOnce };
+  /**
+   * Keeps a message and sends it at a time: `send`, later. Only this device knows of it until
+   * then. If this device is off at that time, or no program runs the account, it is sent late,
+   * when it can be; the message then has `scheduled_for`, the time for which it was meant. A
+   * `scheduled` notice says when it was sent, or why not. At most 1,000.
+   */
+  schedule: { params: Schedule; result: ScheduledMessage };
+  /** Returns the messages that this device sends later, the next one first. */
+  scheduled: { params?: Record<string, never>; result: ScheduledMessages };
+  /**
+   * Changes the text or the time of a message that was not sent yet. One that was refused
+   * (`problem`) is tried again then.
+   */
+  change_scheduled: { params: ChangeScheduled; result: ScheduledMessage };
+  /** Cancels a message that was not sent yet. */
+  cancel_scheduled: { params: CancelScheduled; result: Done };
+  /**
+   * Deletes messages for this person only, at most 1,000 at once, on all devices of the account;
+   * nobody else learns of it. A message that is still in the outbox is not sent. A device that
+   * is away does the same when it comes, and neither a backup nor an import restores them.
+   */
+  delete_messages: { params: DeleteMessages; result: Done };
+  /**
+   * Deletes a file of a message for this person only, on all devices of the account. The message
+   * stays, and shows the file as `deleted`. After that the message cannot be reported any more
+   * (`message_not_proven`), because what proves it holds the file's key.
+   */
+  delete_attachment: { params: AttachmentOf; result: Done };
+  /**
+   * Deletes everything in a conversation for this person only, on all devices of the account,
+   * with its draft and its pin. It leaves the list until somebody writes in it again. A group is
+   * not left. Messages that no device of the account had received yet stay.
+   */
+  delete_conversation: { params: Of; result: Done };
+  /**
+   * Sends a message of this account that failed. It is a new message at the end of the
+   * conversation, with what the failed one says now, its files and its link preview; the failed
+   * one is deleted (`message_deleted`), so that nobody gets it twice. Other messages are refused
+   * with `message_not_failed`.
+   */
+  resend: { params: MessageOf; result: Sent };
   /**
    * Makes new messages of a conversation disappear this many seconds after they are read; 0 for
    * never. Either side can set it, in a group only admins; it arrives as a `timer_changed`
@@ -2755,6 +3004,8 @@ export interface Methods {
    * written, and whom it has not verified in person, never learn any of this.
    */
   set_receipts: { params: SetReceipts; result: Done };
+  /** Returns what this account tells others, as `set_receipts` set it. */
+  receipts: { params?: Record<string, never>; result: ReceiptSettings };
   /**
    * Records the person's decision about a contact's safety number: `accept` (it is the same),
    * `continue` (continue without comparing, after the contact's keys have changed) or `reject`
@@ -2851,15 +3102,17 @@ export interface Methods {
    * at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`
    * forward, `around` shows a message with the entries on both sides, and `search` finds words,
    * like the method of that name. `more` says whether there are older entries, `newer` whether
-   * there are newer ones. To read everything, call it with `from` `""` for the oldest entries,
-   * and then with the `next` of each result.
+   * there are newer ones. To read everything from the newest entry back, call it with the
+   * `previous` of each result as `until` (also with `search`); from the oldest one, with `from`
+   * `""` and then with the `next` of each result. Such a place stays valid when entries are
+   * added or deleted.
    *
    * Messages in a group have its name in `group`. This account's own messages have `receipts`,
    * which say how many members have received and read them (in groups of up to 32). A message
    * may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
    * and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
    * `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-   * `fetching`, `here` or `gone`. Pictures and voice messages have a `preview`, as their sender
+   * `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
    * states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
    * `waveform` (levels from 0 to 255).
    */
@@ -2924,6 +3177,12 @@ export interface Methods {
    * sealed file is deleted if no message attaches it within a day.
    */
   seal_file: { params: SealFile; result: SealedFile };
+  /**
+   * Seals an attachment that is `here` again, under another key, so that `forward` can send it.
+   * Call it once for each recipient. The sealed file is deleted if no message attaches it within
+   * a day.
+   */
+  copy_attachment: { params: AttachmentOf; result: SealedFile };
   /**
    * Opens an attachment that is `here` (`fetch_attachment` fetches it), and writes it to an
    * absolute path: a new file, or a folder. Nothing is overwritten.

@@ -48,7 +48,7 @@ CREATE INDEX attachment_blob ON attachment (blob_id);
 CREATE TABLE blob (
     id BLOB PRIMARY KEY,
     outgoing INTEGER NOT NULL,      -- put by this device
-    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone, 4 for later
+    state INTEGER NOT NULL,         -- 0 offered, 1 under way, 2 whole, 3 gone
     bytes INTEGER NOT NULL,         -- sealed
     parts INTEGER NOT NULL,         -- that are there: at the relay, or here
     readers INTEGER NOT NULL DEFAULT 0,
