@@ -239,6 +239,11 @@ problems! {
         /// As typed.
         name: String,
     },
+    /// Several conversations have this name or nickname.
+    NameAmbiguous = "name_ambiguous" {
+        /// The name.
+        name: String,
+    },
     /// Only group admins can do this.
     GroupNotAdmin = "group_not_admin",
     /// This account is no longer a member of the group.

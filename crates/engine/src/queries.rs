@@ -128,7 +128,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
     let from = asked
         .from
         .as_deref()
-        .map(target::parse_address)
+        .map(|from| target::person_meant(tx, from))
         .transpose()?;
     let wanted = Wanted {
         text: &asked.text,

@@ -247,6 +247,10 @@ pub fn of(problem: &Problem) -> String {
         Problem::GroupNotAdmin => "Only group admins can do this. Ask one of them.".into(),
         Problem::GroupNotMember => {
             "You are no longer a member of this group, so you cannot write to it or change it. You \
+        Problem::NameAmbiguous { name } => format!(
+            "Several conversations are called \"{name}\". Give the address, or the id that \
+             `waxwing conversations --json` shows."
+        ),
              can still read its history."
                 .into()
         }

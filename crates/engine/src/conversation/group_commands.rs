@@ -97,7 +97,7 @@ pub(crate) fn change(
     }
     let brings = wanted.len();
     let member = |address: &String| -> Result<AccountId, EventError> {
-        let parsed = target::parse_address(address)?;
+        let parsed = target::person_meant(turn.tx, address)?;
         let known = contact::owner_of(turn.tx, parsed.canonical())?;
         let known = known.map(|contact| contact.account);
         addresses
@@ -379,7 +379,7 @@ pub(crate) fn known_group_state(
 }
 
 fn somebody_else(turn: &Turn<'_>, name: &str) -> Result<Address, EventError> {
-    let address = target::parse_address(name)?;
+    let address = target::person_meant(turn.tx, name)?;
     if turn.account()?.address().canonical() == address.canonical() {
         return Err(EventError::Refused(Problem::MemberIsSelf));
     }
