@@ -245,9 +245,10 @@ methods! {
         result: "{}",
     }
 
-    /// Leaves a group. If this account is the last admin, another member becomes an admin first.
-    leave_group = LeaveGroup(Of) -> Done: changes, admitted {
-        params: r#"{"of": "Family"}"#,
+    /// Leaves a group. An admin can name a member in `successor`, who becomes an admin first. If
+    /// the last admin names nobody, the device chooses a member.
+    leave_group = LeaveGroup(LeaveGroup) -> Done: changes, admitted {
+        params: r#"{"of": "Family", "successor": "bob@example.org"}"#,
         result: "{}",
     }
 

@@ -197,6 +197,17 @@ pub struct MarkRead {
 
 /// Parameters of `set_typing`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Parameters of `leave_group`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveGroup {
+    /// The group's id, or its name.
+    pub of: String,
+    /// The address of a member who becomes an admin in this account's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
 pub struct SetTyping {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -490,3 +501,4 @@ closed_debug!(
     Of,
     History
 );
+    LeaveGroup,

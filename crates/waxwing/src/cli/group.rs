@@ -8,7 +8,7 @@ use serde_json::Value;
 use waxwing_client::{Session, now};
 use waxwing_engine::api::{
     ChangeGroup, Conversation, ConversationKind, CreateGroup, DecideJoin, Group as Shown,
-    GroupCreated, Invite, Invited, Join, Of, Problem, Request, RevokeInvitation,
+    GroupCreated, Invite, Invited, Join, LeaveGroup, Of, Problem, Request, RevokeInvitation,
 };
 use waxwing_protocol::{limits, time::Span};
 
@@ -18,6 +18,9 @@ use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };
+
+/// Members who are named where one has to be chosen, at most.
+const NAMED: usize = 10;
 
 /// `waxwing group`.
 #[derive(Debug, Args)]
@@ -138,8 +141,18 @@ Example:
     /// Leave a group
     #[command(after_help = "\
 The others see that you left. You keep the history, and get no new messages. If you are the
-last admin, somebody else becomes an admin first.")]
-    Leave(Which),
+last admin, you choose who becomes an admin in your place.
+
+Examples:
+  waxwing group leave Family
+  waxwing group leave Family --successor carol@example.org")]
+    Leave {
+        #[command(flatten)]
+        which: Which,
+        /// The member who becomes an admin in your place
+        #[arg(long, value_name = "ADDRESS")]
+        successor: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -188,11 +201,15 @@ impl Group {
             What::Create { name, members } => return create(session, output, name, members).await,
             What::List => return list(session, output).await,
             What::Show(which) => return show(session, output, which.group).await,
-            What::Leave(which) => {
+            What::Leave { which, successor } => {
                 let of = which.group;
-                let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
-                output.object(&serde_json::json!({ "type": "leaving" }))?;
-                output.line("You are leaving the group; the others will see that.")?;
+                if successor.is_none() {
+                    others_have_an_admin(session, &of).await?;
+                }
+                let leave = LeaveGroup { of, successor };
+                let _: Value = session.ask(&Request::LeaveGroup(leave)).await?;
+                output.object(&serde_json::json!({ "type": "leaving" }));
+                output.line("You are leaving the group; the others will see that.");
                 return settled(session, output).await;
             }
             What::Invite {
@@ -266,6 +283,34 @@ impl Group {
         }
         Ok(outcome)
     }
+}
+
+/// The last admin of a group chooses who follows, unless there is no choice.
+async fn others_have_an_admin(session: &mut Session, of: &str) -> Result<(), Failure> {
+    let of = of.to_owned();
+    let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
+    let is_admin = shown
+        .members
+        .iter()
+        .any(|member| member.own && member.admin);
+    let others: Vec<_> = shown.members.iter().filter(|member| !member.own).collect();
+    if !is_admin || others.len() < 2 || others.iter().any(|member| member.admin) {
+        return Ok(());
+    }
+    let names: Vec<String> = others
+        .iter()
+        .take(NAMED)
+        .map(|member| one_line(&member.address))
+        .collect();
+    let more = if others.len() > NAMED { ", …" } else { "" };
+    Err(Failure::Said {
+        code: "group_needs_admin",
+        sentence: format!(
+            "You are the last admin of this group. Choose who becomes an admin in your place with \
+             --successor: {}{more}.",
+            names.join(", ")
+        ),
+    })
 }
 
 /// Base64 of a picture that is small enough.
