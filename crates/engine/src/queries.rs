@@ -340,6 +340,7 @@ pub(crate) fn status(
         alarms: alarm::all(turn.tx)?,
         problems: link_problem
             .into_iter()
+            .chain(links.login_problem.as_ref().map(Problem::report))
             .chain(containment::recent(turn.tx, turn.now)?)
             .collect(),
     })))

@@ -519,8 +519,19 @@ pub fn of(problem: &Problem) -> String {
             }
         ),
         Problem::RelayUnavailable => {
-            "The relay does not answer, or cannot store anything (its disk may be full), so \
-             messages wait in your outbox until it can. Tell its operator if this lasts."
+            "The relay does not answer, so messages wait in your outbox until it does. Tell its \
+             operator if this lasts."
+                .into()
+        }
+        Problem::RelayStoresNothing => {
+            "The relay answers, but cannot store anything now (its disk may be full), so messages \
+             wait in your outbox until it can. Tell its operator if this lasts."
+                .into()
+        }
+        Problem::LoginRefused => {
+            "The relay does not let this device log in: it does not know the device, or the device \
+             was revoked. Messages wait in your outbox; look at `waxwing devices` on another of \
+             your devices, or ask the relay's operator."
                 .into()
         }
         Problem::RelayTooDifferent => {

@@ -68,7 +68,9 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
             retry_after_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
         },
         ErrorCode::MailboxFull => Problem::RecipientFull,
-        ErrorCode::Unavailable => Problem::RelayUnavailable,
+        // A relay that answers says why; what this device makes of a missing answer does not.
+        ErrorCode::Unavailable if error.detail.is_empty() => Problem::RelayUnavailable,
+        ErrorCode::Unavailable => Problem::RelayStoresNothing,
         code => Problem::RelayRefused {
             detail: code.as_str_name().to_ascii_lowercase(),
         },
