@@ -71,7 +71,8 @@ pub enum CheckResult {
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
-    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
+    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms`. Each
+    /// alarm is a check of its own.
     pub check: String,
     /// How it ended.
     pub result: CheckResult,

@@ -666,7 +666,7 @@ methods! {
     /// it found. `result` is `ok`, `warning`, `failed` or `skipped`.
     ///
     /// Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-    /// `key_log`, `key_packages`, `outbox`, `conversations`.
+    /// `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one for each alarm).
     doctor = Doctor -> DoctorReport: reads {
         result: r#"{"healthy": true, "checks": [{"check": "tls", "result": "ok", "sentence": "TLS 1.3 with X25519MLKEM768 (post-quantum)."}]}"#,
     }
