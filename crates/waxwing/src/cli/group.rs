@@ -230,7 +230,7 @@ impl Group {
                 output.line(
                     "You have asked to join. The group appears once a device of the person who \
                      made the link is online and adds you.",
-                )?;
+                );
                 return Ok(outcome);
             }
             What::Accept(asker) => return decide(session, output, asker, true).await,
@@ -276,10 +276,10 @@ impl Group {
             },
         };
         let _: Value = session.ask(&Request::ChangeGroup(change)).await?;
-        output.object(&serde_json::json!({ "type": "changing" }))?;
+        output.object(&serde_json::json!({ "type": "changing" }));
         let outcome = settled(session, output).await?;
         if outcome == Outcome::Done {
-            output.line("Done.")?;
+            output.line("Done.");
         }
         Ok(outcome)
     }
@@ -336,7 +336,7 @@ async fn done(
     kind: &str,
 ) -> Result<Outcome, Failure> {
     let _: Value = session.ask(request).await?;
-    output.object(&serde_json::json!({ "type": kind }))?;
+    output.object(&serde_json::json!({ "type": kind }));
     settled(session, output).await
 }
 
@@ -369,8 +369,8 @@ async fn invite(
         expires_at,
     });
     let Invited { id, link } = session.ask(&request).await?;
-    output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }))?;
-    output.line(link)?;
+    output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }));
+    output.line(link);
     output.aside(format!(
         "Its id is {id}; `waxwing group revoke` revokes it."
     ));
@@ -388,11 +388,11 @@ async fn create(
     output.object(&serde_json::json!({
         "type": "group_created",
         "conversation": conversation,
-    }))?;
+    }));
     output.line(format!(
         "The group is created.\n  {}",
         styled(FAINT, format!("its id is {conversation}"))
-    ))?;
+    ));
     settled(session, output).await
 }
 
@@ -403,13 +403,12 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
         .filter(|conversation| conversation.kind == ConversationKind::Group)
         .collect();
     if groups.is_empty() {
-        output
-            .line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.")?;
+        output.line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.");
     }
     for group in groups {
         let of = group.id.to_string();
         let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
-        output.object(&json(&shown))?;
+        output.object(&json(&shown));
         let unread = match group.unread {
             0 => String::new(),
             count => styled(BOLD, format!("  {count} unread")),
@@ -423,21 +422,21 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
             "{}{gone}{unread}\n  {}",
             styled(BOLD, one_line(&shown.name)),
             styled(FAINT, shown.conversation)
-        ))?;
+        ));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outcome, Failure> {
     let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
-    output.object(&json(&shown))?;
+    output.object(&json(&shown));
     output.line(format!(
         "{}\n  {}",
         styled(BOLD, one_line(&shown.name)),
         styled(FAINT, shown.conversation)
-    ))?;
+    ));
     if shown.left {
-        output.line(styled(WARN, "  You are no longer a member."))?;
+        output.line(styled(WARN, "  You are no longer a member."));
     }
     for member in &shown.members {
         let who = if member.own {
@@ -456,14 +455,14 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         } else {
             String::new()
         };
-        output.line(format!("  {who}{verified}{admin}"))?;
+        output.line(format!("  {who}{verified}{admin}"));
     }
     for address in &shown.asking {
         let address = one_line(address);
         output.line(format!(
             "  {address} {}",
             styled(WARN, "asks to join: waxwing group accept, or decline")
-        ))?;
+        ));
     }
     for invitation in &shown.invitations {
         let mut line = format!("  Invitation {}", invitation.id);
@@ -476,16 +475,16 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         if let Some(link) = &invitation.link {
             line = format!("{line}\n    {}", one_line(link));
         }
-        output.line(styled(FAINT, line))?;
+        output.line(styled(FAINT, line));
     }
     for address in &shown.coming {
         let address = one_line(address);
-        output.line(styled(FAINT, format!("  {address} is being added")))?;
+        output.line(styled(FAINT, format!("  {address} is being added")));
     }
     if shown.everybody_adds {
-        output.line(styled(FAINT, "  Every member can add others."))?;
+        output.line(styled(FAINT, "  Every member can add others."));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 fn json(shown: &Shown) -> Value {
