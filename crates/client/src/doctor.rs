@@ -231,9 +231,10 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         ),
         None => check("key_packages", Skipped, "Not known before the first login."),
     };
-    let outbox = match status.outbox {
-        0 => check("outbox", Fine, "No messages are waiting to be sent."),
-        count => check(
+    let outbox = match (status.outbox, &status.outbox_problem) {
+        (0, _) => check("outbox", Fine, "No messages are waiting to be sent."),
+        (_, Some(problem)) => troubled("outbox", Warning, problem.clone()),
+        (count, None) => check(
             "outbox",
             Warning,
             format!(
@@ -381,6 +382,18 @@ mod tests {
         assert_eq!(code(found(&checks, "alarms")[0]), "log_stale");
         let checks = of_status(&status(&[], &[]), RegistrationStage::Registered);
         assert_eq!(found(&checks, "alarms")[0].result, CheckResult::Ok);
+    }
+
+    #[test]
+    fn what_the_outbox_waits_for_is_said() {
+        let mut status = status(&[], &[]);
+        status.outbox = 1;
+        status.outbox_problem = Some(Problem::RelayStoresNothing.report());
+        let checks = of_status(&status, RegistrationStage::Registered);
+        assert_eq!(code(found(&checks, "outbox")[0]), "relay_stores_nothing");
+        status.outbox_problem = None;
+        let checks = of_status(&status, RegistrationStage::Registered);
+        assert!(found(&checks, "outbox")[0].sentence.contains("1 message"));
     }
 
     #[test]

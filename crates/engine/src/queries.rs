@@ -311,6 +311,10 @@ pub(crate) fn status(
     let links = &turn.memory.links;
     // Nothing leaves there until the person decides.
     let stopped = conversation::awaiting_decision(turn.tx)?;
+    let outbox_problem = match outbox::first_waiting(turn.tx)? {
+        Some((conversation, message)) => history::problem(turn.tx, conversation, message)?,
+        None => None,
+    };
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
     Ok(Response::Status(Box::new(Status {
         registration: registration::read(turn.tx)?
@@ -318,6 +322,7 @@ pub(crate) fn status(
         online: links.mailbox.phase == LinkPhase::LoggedIn,
         clock_skew_ms: links.clock_skew_ms,
         outbox: outbox::waiting(turn.tx)?,
+        outbox_problem,
         receipts: outbox::waiting_unwritten(turn.tx, &stopped)?
             + outbox::receipts::count_owed(turn.tx, &stopped)?,
         tokens: tokens::count(turn.tx)?,

@@ -76,3 +76,20 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_says_so_stores_nothing_and_a_silent_one_does_not_answer() {
+        let unavailable = |detail: &str| Error {
+            code: ErrorCode::Unavailable.into(),
+            detail: detail.into(),
+            ..Error::default()
+        };
+        let said = problem_of(&unavailable("the relay cannot store anything now"));
+        assert_eq!(said.code(), "relay_stores_nothing");
+        assert_eq!(problem_of(&unavailable("")).code(), "relay_unavailable");
+    }
+}
