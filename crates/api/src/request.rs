@@ -119,6 +119,7 @@ pub struct MessageOf {
 
 /// Parameters of `delete_messages`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteMessages {
     /// At most 1,000.
     pub messages: Vec<MessageId>,
