@@ -5,8 +5,8 @@
 use waxwing_engine::{
     EventRefused,
     api::{
-        ChangeGroup, ConversationId, CreateGroup, Entry, EventKind, Group, History, Message,
-        MessageId, Of, Request, Response, SendText,
+        ChangeGroup, ConversationId, CreateGroup, Entry, EventKind, Group, History, LeaveGroup,
+        Message, MessageId, Of, Request, Response, SendText,
     },
 };
 
@@ -55,8 +55,22 @@ pub fn leave<R: RelayPort>(
     who: PersonId,
     group: ConversationId,
 ) -> Result<(), EventRefused> {
-    let of = group.to_string();
-    world.command(who, Request::LeaveGroup(Of { of })).map(drop)
+    leave_to(world, who, group, None)
+}
+
+/// Somebody leaves a group, and makes another member admin in their place.
+pub fn leave_to<R: RelayPort>(
+    world: &mut World<R>,
+    who: PersonId,
+    group: ConversationId,
+    successor: Option<PersonId>,
+) -> Result<(), EventRefused> {
+    let successor = successor.and_then(|next| addresses(world, &[next]).pop());
+    let leave = LeaveGroup {
+        of: group.to_string(),
+        successor,
+    };
+    world.command(who, Request::LeaveGroup(leave)).map(drop)
 }
 
 /// Somebody writes to a group.

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttachmentOf, ProblemReport, closed_debug};
+use crate::{MessageId, ProblemReport, closed_debug};
 
 /// Parameters of `preview_link`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PreviewLink {
     /// `https://…`
     pub url: String,
@@ -19,6 +20,7 @@ pub struct PreviewLink {
 
 /// Parameters of `seal_file`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SealFile {
     /// The whole path, starting with `/`.
     pub path: PathBuf,
@@ -26,10 +28,13 @@ pub struct SealFile {
 
 /// Parameters of `save_attachment`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SaveAttachment {
-    /// The attachment.
-    #[serde(flatten)]
-    pub of: AttachmentOf,
+    /// The message.
+    pub message: MessageId,
+    /// The attachment's place among the message's, from 0.
+    #[serde(default)]
+    pub number: u32,
     /// The whole path of a new file or of a folder, starting with `/`.
     pub to: PathBuf,
 }
@@ -66,7 +71,8 @@ pub enum CheckResult {
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
-    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
+    /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms`. Each
+    /// alarm is a check of its own.
     pub check: String,
     /// How it ended.
     pub result: CheckResult,

@@ -11,6 +11,7 @@ use crate::{ProblemReport, Timestamp, closed_debug};
 
 /// Parameters of `link_device`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LinkDevice {
     /// The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin.
     pub relay: String,
@@ -23,6 +24,7 @@ pub struct LinkDevice {
 
 /// Parameters of `approve_device`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ApproveDevice {
     /// The code that the new device shows, typed or scanned.
     pub code: String,
@@ -30,6 +32,7 @@ pub struct ApproveDevice {
 
 /// Parameters of `confirm_device`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ConfirmDevice {
     /// Whether to admit the device that asks.
     pub accept: bool,
@@ -37,6 +40,7 @@ pub struct ConfirmDevice {
 
 /// Parameters of `revoke_device`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RevokeDevice {
     /// Its id as `devices` gives it: all of it, or at least its first eight digits.
     pub device: String,
@@ -44,6 +48,7 @@ pub struct RevokeDevice {
 
 /// Parameters of `recover`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Recover {
     /// An address of the account.
     pub address: String,
@@ -66,6 +71,7 @@ pub struct Recover {
 
 /// Parameters of `set_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetLock {
     /// Whether to lock the address.
     pub locked: bool,
@@ -83,6 +89,7 @@ pub struct LockChanged {
 
 /// Parameters of `read_backup`.
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReadBackup {
     /// 0 starts a new backup; each later call adds 1.
     pub index: u32,
@@ -90,6 +97,7 @@ pub struct ReadBackup {
 
 /// Parameters of `feed_backup`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FeedBackup {
     /// The next bytes of the file, at most 512 KiB, in base64.
     pub part: String,

@@ -329,6 +329,7 @@ pub struct PollOption {
 
 /// Parameters of `send_poll`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SendPoll {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub to: String,
@@ -346,6 +347,7 @@ pub struct SendPoll {
 
 /// Parameters of `vote`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Vote {
     /// The poll.
     pub message: MessageId,

@@ -245,9 +245,10 @@ methods! {
         result: "{}",
     }
 
-    /// Leaves a group. If this account is the last admin, another member becomes an admin first.
-    leave_group = LeaveGroup(Of) -> Done: changes, admitted {
-        params: r#"{"of": "Family"}"#,
+    /// Leaves a group. An admin can name a member in `successor`, who becomes an admin first. If
+    /// the last admin names nobody, the device chooses a member.
+    leave_group = LeaveGroup(LeaveGroup) -> Done: changes, admitted {
+        params: r#"{"of": "Family", "successor": "bob@example.org"}"#,
         result: "{}",
     }
 
@@ -665,7 +666,7 @@ methods! {
     /// it found. `result` is `ok`, `warning`, `failed` or `skipped`.
     ///
     /// Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-    /// `key_log`, `key_packages`, `outbox`, `conversations`.
+    /// `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one for each alarm).
     doctor = Doctor -> DoctorReport: reads {
         result: r#"{"healthy": true, "checks": [{"check": "tls", "result": "ok", "sentence": "TLS 1.3 with X25519MLKEM768 (post-quantum)."}]}"#,
     }

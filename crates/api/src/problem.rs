@@ -239,6 +239,11 @@ problems! {
         /// As typed.
         name: String,
     },
+    /// Several conversations have this name or nickname.
+    NameAmbiguous = "name_ambiguous" {
+        /// The name.
+        name: String,
+    },
     /// Only group admins can do this.
     GroupNotAdmin = "group_not_admin",
     /// This account is no longer a member of the group.
@@ -397,8 +402,12 @@ problems! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
-    /// The relay cannot store anything, or does not answer.
+    /// The relay does not answer a request.
     RelayUnavailable = "relay_unavailable",
+    /// The relay answers, but cannot store anything now: its disk may be full.
+    RelayStoresNothing = "relay_stores_nothing",
+    /// The relay does not let this device log in.
+    LoginRefused = "login_refused",
     /// The relay and this program have no version of the protocol in common.
     RelayTooDifferent = "relay_too_different",
     /// The relay did something that no honest relay does.

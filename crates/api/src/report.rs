@@ -7,6 +7,7 @@ use crate::{MessageId, Timestamp, closed_debug};
 
 /// Parameters of `report`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MakeReport {
     /// Messages of others.
     pub messages: Vec<MessageId>,
@@ -17,6 +18,7 @@ pub struct MakeReport {
 
 /// Parameters of `check_report`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CheckReport {
     /// The result of `report`.
     pub report: Report,

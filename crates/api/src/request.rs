@@ -15,6 +15,7 @@ use crate::{
 
 /// Parameters of `register`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Register {
     /// E-mail address or phone number, as typed.
     pub address: String,
@@ -34,6 +35,7 @@ pub struct Register {
 
 /// Parameters of `submit_code`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SubmitCode {
     /// As typed; spaces and hyphens do not matter.
     pub code: String,
@@ -41,6 +43,7 @@ pub struct SubmitCode {
 
 /// Parameters of `send`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SendText {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub to: String,
@@ -65,6 +68,7 @@ pub struct SendText {
 
 /// A file that was sealed into the home's `blobs/`, under its id.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SealedFile {
     /// 32 bytes, hex.
     pub blob: String,
@@ -85,6 +89,7 @@ pub struct SealedFile {
 
 /// Parameters of `react`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct React {
     /// The message.
     pub message: MessageId,
@@ -96,6 +101,7 @@ pub struct React {
 
 /// Parameters of `edit`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Edit {
     /// A message of this account.
     pub message: MessageId,
@@ -105,6 +111,7 @@ pub struct Edit {
 
 /// A message.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MessageOf {
     /// Its id.
     pub message: MessageId,
@@ -112,6 +119,7 @@ pub struct MessageOf {
 
 /// Parameters of `delete_messages`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteMessages {
     /// At most 1,000.
     pub messages: Vec<MessageId>,
@@ -119,6 +127,7 @@ pub struct DeleteMessages {
 
 /// An attachment of a message.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AttachmentOf {
     /// The message.
     pub message: MessageId,
@@ -129,6 +138,7 @@ pub struct AttachmentOf {
 
 /// Parameters of `find_message`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FindMessage {
     /// At least six hexadecimal digits: the start of the id, with or without the first two digits,
     /// which all ids share.
@@ -137,6 +147,7 @@ pub struct FindMessage {
 
 /// Parameters of `set_timer`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetTimer {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -146,6 +157,7 @@ pub struct SetTimer {
 
 /// Parameters of `create_group`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CreateGroup {
     /// 1 to 256 bytes.
     pub name: String,
@@ -156,6 +168,7 @@ pub struct CreateGroup {
 
 /// Parameters of `change_group`. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ChangeGroup {
     /// The group's id, or its name.
     pub group: String,
@@ -185,8 +198,20 @@ pub struct ChangeGroup {
     pub expires_after_s: Option<u32>,
 }
 
+/// Parameters of `leave_group`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveGroup {
+    /// The group's id, or its name.
+    pub of: String,
+    /// The address of a member who becomes an admin in this account's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<String>,
+}
+
 /// Parameters of `mark_read`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MarkRead {
     /// The conversation.
     pub conversation: ConversationId,
@@ -197,6 +222,7 @@ pub struct MarkRead {
 
 /// Parameters of `set_typing`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetTyping {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -206,6 +232,7 @@ pub struct SetTyping {
 
 /// Parameters of `import_entries`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ImportEntries {
     /// The conversation to import into: an address, a conversation's id, or a group's name that no
     /// other group has.
@@ -216,6 +243,7 @@ pub struct ImportEntries {
 
 /// A message from a file.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ImportedMessage {
     /// As `history` returns it. Its reactions, receipts and attachments are ignored.
     pub message: Message,
@@ -226,6 +254,7 @@ pub struct ImportedMessage {
 
 /// Parameters of `invite`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Invite {
     /// The group's id, or its name.
     pub group: String,
@@ -239,6 +268,7 @@ pub struct Invite {
 
 /// Parameters of `revoke_invitation`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RevokeInvitation {
     /// The group's id, or its name.
     pub group: String,
@@ -248,6 +278,7 @@ pub struct RevokeInvitation {
 
 /// Parameters of `join`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Join {
     /// `waxwing:invite/1/…`
     pub link: String,
@@ -255,6 +286,7 @@ pub struct Join {
 
 /// Parameters of `decide_join`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DecideJoin {
     /// The group's id, or its name.
     pub group: String,
@@ -266,6 +298,7 @@ pub struct DecideJoin {
 
 /// Parameters of `set_profile`. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetProfile {
     /// At most 128 bytes; empty for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -277,6 +310,7 @@ pub struct SetProfile {
 
 /// Parameters of `profile`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AskProfile {
     /// An address or a conversation's id; without it, this account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,6 +319,7 @@ pub struct AskProfile {
 
 /// Parameters of `decline_request`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Decline {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -295,6 +330,7 @@ pub struct Decline {
 
 /// Parameters of `block`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// The contact's address.
     pub address: String,
@@ -304,6 +340,7 @@ pub struct Block {
 
 /// Parameters of `set_receipts`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetReceipts {
     /// Whether to tell that a message has arrived.
     pub delivered: bool,
@@ -316,6 +353,7 @@ pub struct SetReceipts {
 
 /// Parameters of `verify`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Verify {
     /// The contact's address, or the conversation's id.
     pub of: String,
@@ -341,6 +379,7 @@ pub enum Decision {
 
 /// Parameters of `set_auditors`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetAuditors {
     /// All auditors from now on.
     pub auditors: Vec<NamedAuditor>,
@@ -350,6 +389,7 @@ pub struct SetAuditors {
 
 /// An auditor, as the person names them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NamedAuditor {
     /// `waxwing-auditor-…`, as the auditor publishes it.
     pub id: String,
@@ -359,6 +399,7 @@ pub struct NamedAuditor {
 
 /// Somebody, or a conversation.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Of {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -367,6 +408,7 @@ pub struct Of {
 /// Parameters of `history`. At most one of `before`, `after`, `around`, `until`, `from` and
 /// `search` may be given, except that `until` goes with `search`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct History {
     /// An address, or a conversation's id.
     pub of: String,
@@ -395,6 +437,7 @@ pub struct History {
 
 /// Parameters of `keep_conversation`. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct KeepConversation {
     /// An address, a conversation's id, or a group's name that no other group has.
     pub of: String,
@@ -420,6 +463,7 @@ pub struct KeepConversation {
 
 /// Parameters of `star`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Star {
     /// The message.
     pub message: MessageId,
@@ -429,6 +473,7 @@ pub struct Star {
 
 /// Parameters of `search`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Search {
     /// Words, all of which the message must contain. Capitals and accents do not matter, and the
     /// last one may be the beginning of a word. Empty for all messages.
@@ -471,6 +516,7 @@ closed_debug!(
     SetTimer,
     CreateGroup,
     ChangeGroup,
+    LeaveGroup,
     MarkRead,
     SetTyping,
     ImportEntries,

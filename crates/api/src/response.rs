@@ -253,6 +253,9 @@ pub struct Status {
     pub clock_skew_ms: Option<i64>,
     /// Messages that the relay has not accepted yet.
     pub outbox: u64,
+    /// What one of them waits for, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox_problem: Option<ProblemReport>,
     /// Receipts and similar automatic messages that the relay has not accepted yet.
     #[serde(default)]
     pub receipts: u64,

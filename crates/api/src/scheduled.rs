@@ -12,6 +12,7 @@ use crate::{
 
 /// Parameters of `forward`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Forward {
     /// The message.
     pub message: MessageId,
@@ -25,6 +26,7 @@ pub struct Forward {
 
 /// Parameters of `schedule`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// As in `send`.
     #[serde(flatten)]
@@ -81,6 +83,7 @@ pub struct ScheduledMessages {
 
 /// Parameters of `change_scheduled`. A field that is absent changes nothing.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ChangeScheduled {
     /// Its number.
     pub id: u64,
@@ -94,6 +97,7 @@ pub struct ChangeScheduled {
 
 /// Parameters of `cancel_scheduled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CancelScheduled {
     /// Its number.
     pub id: u64,

@@ -39,6 +39,7 @@ pub enum SmsSeverity {
 
 /// Parameters of `quote_sms`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct QuoteSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,
@@ -48,6 +49,7 @@ pub struct QuoteSms {
 
 /// Parameters of `send_sms`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SendSms {
     /// A phone number, or the name or id of a conversation with one.
     pub to: String,

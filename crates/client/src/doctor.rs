@@ -6,8 +6,8 @@
 //! connection to the relay, on which the client sends nothing.
 
 use waxwing_engine::api::{
-    Account, Check, CheckResult, DoctorReport, Problem, ProblemReport, RegistrationStage, Request,
-    Response, Status,
+    Account, Alarm, Check, CheckResult, DoctorReport, Problem, ProblemReport, RegistrationStage,
+    Request, Response, Status,
 };
 
 use crate::{
@@ -203,7 +203,12 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         )
     } else {
         let waits = "Not logged in yet: until then, messages wait at the relay.";
-        let problem = status.problems.first().cloned();
+        // What went wrong in this program is no reason for it.
+        let problem = status
+            .problems
+            .iter()
+            .find(|problem| problem.code != "work_undone")
+            .cloned();
         problem.map_or_else(
             || check("login", Failed, waits),
             |problem| troubled("login", Failed, problem),
@@ -226,9 +231,10 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
         ),
         None => check("key_packages", Skipped, "Not known before the first login."),
     };
-    let outbox = match status.outbox {
-        0 => check("outbox", Fine, "No messages are waiting to be sent."),
-        count => check(
+    let outbox = match (status.outbox, &status.outbox_problem) {
+        (0, _) => check("outbox", Fine, "No messages are waiting to be sent."),
+        (_, Some(problem)) => troubled("outbox", Warning, problem.clone()),
+        (count, None) => check(
             "outbox",
             Warning,
             format!(
@@ -264,19 +270,25 @@ fn of_status(status: &Status, stage: RegistrationStage) -> Vec<Check> {
             ),
         )
     };
-    vec![
+    let mut checks = vec![
         clock,
         login,
         key_log(status),
         key_packages,
         outbox,
         conversations,
-    ]
+    ];
+    checks.extend(alarms(status));
+    checks
 }
 
 fn key_log(status: &Status) -> Check {
-    if let Some(alarm) = status.alarms.first() {
-        return troubled("key_log", CheckResult::Failed, alarm.report());
+    if status.alarms.iter().any(is_of_key_log) {
+        return check(
+            "key_log",
+            CheckResult::Failed,
+            "The key log is not as it should be: see the alarms.",
+        );
     }
     match &status.log {
         Some(log) if log.head > 0 => check(
@@ -293,5 +305,109 @@ fn key_log(status: &Status) -> Check {
             CheckResult::Skipped,
             "This device has not looked up any key in the relay's key log yet.",
         ),
+    }
+}
+
+/// Whether an alarm says that the key log is wrong, or is not proved.
+fn is_of_key_log(alarm: &Alarm) -> bool {
+    matches!(
+        alarm.code.as_str(),
+        "relay_misbehaves"
+            | "log_stale"
+            | "log_ahead"
+            | "contact_sees_another_log"
+            | "own_history_not_proved"
+            | "contacts_not_proved"
+            | "heads_not_compared"
+    )
+}
+
+/// Each alarm is a check of its own: it says what should not have happened, whatever works.
+fn alarms(status: &Status) -> Vec<Check> {
+    if status.alarms.is_empty() {
+        return vec![check("alarms", CheckResult::Ok, "There are no alarms.")];
+    }
+    let alarm = |alarm: &Alarm| troubled("alarms", CheckResult::Failed, alarm.report());
+    status.alarms.iter().map(alarm).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(alarms: &[Problem], problems: &[Problem]) -> Status {
+        let alarm = |problem: &Problem| {
+            let mut alarm = serde_json::to_value(problem.report()).unwrap();
+            alarm["first_at"] = "2026-11-24T20:15:07.000Z".into();
+            alarm["last_at"] = "2026-11-24T20:15:07.000Z".into();
+            alarm
+        };
+        let alarms: Vec<_> = alarms.iter().map(alarm).collect();
+        let problems: Vec<_> = problems.iter().map(Problem::report).collect();
+        serde_json::from_value(serde_json::json!({
+            "registration": "registered",
+            "online": false,
+            "outbox": 0,
+            "tokens": 0,
+            "rejoining": 0,
+            "welcomes_held": 0,
+            "missing": 0,
+            "suite": "",
+            "log": {"id": "", "head": 7},
+            "alarms": alarms,
+            "problems": problems,
+        }))
+        .unwrap()
+    }
+
+    fn found<'a>(checks: &'a [Check], name: &str) -> Vec<&'a Check> {
+        checks.iter().filter(|check| check.check == name).collect()
+    }
+
+    fn code(check: &Check) -> &str {
+        check.problem.as_ref().map_or("", |problem| &problem.code)
+    }
+
+    #[test]
+    fn an_alarm_is_an_alarm_and_not_a_fault_of_the_key_log() {
+        let device = "a1b2c3d4".to_owned();
+        let added = Problem::DeviceAdded { device };
+        let checks = of_status(&status(&[added], &[]), RegistrationStage::Registered);
+        assert_eq!(found(&checks, "key_log")[0].result, CheckResult::Ok);
+        let alarms = found(&checks, "alarms");
+        assert_eq!((alarms.len(), code(alarms[0])), (1, "device_added"));
+        let stale = Problem::LogStale { age_ms: 1 };
+        let checks = of_status(&status(&[stale], &[]), RegistrationStage::Registered);
+        assert_eq!(found(&checks, "key_log")[0].result, CheckResult::Failed);
+        assert_eq!(code(found(&checks, "alarms")[0]), "log_stale");
+        let checks = of_status(&status(&[], &[]), RegistrationStage::Registered);
+        assert_eq!(found(&checks, "alarms")[0].result, CheckResult::Ok);
+    }
+
+    #[test]
+    fn what_the_outbox_waits_for_is_said() {
+        let mut status = status(&[], &[]);
+        status.outbox = 1;
+        status.outbox_problem = Some(Problem::RelayStoresNothing.report());
+        let checks = of_status(&status, RegistrationStage::Registered);
+        assert_eq!(code(found(&checks, "outbox")[0]), "relay_stores_nothing");
+        status.outbox_problem = None;
+        let checks = of_status(&status, RegistrationStage::Registered);
+        assert!(found(&checks, "outbox")[0].sentence.contains("1 message"));
+    }
+
+    #[test]
+    fn why_the_login_is_missing_is_said() {
+        for problem in [
+            Problem::DiskFull,
+            Problem::RelayStoresNothing,
+            Problem::LoginRefused,
+        ] {
+            let detail = "something else".to_owned();
+            let other = Problem::WorkUndone { detail };
+            let status = status(&[], &[other, problem.clone()]);
+            let checks = of_status(&status, RegistrationStage::Registered);
+            assert_eq!(code(found(&checks, "login")[0]), problem.code());
+        }
     }
 }

@@ -75,6 +75,14 @@ pub struct Health {
     pub posting: Option<LinkInfo>,
 }
 
+/// What the engine may be used for.
+pub enum Access {
+    /// Everything.
+    Full,
+    /// Reading what is there, without a network; this is why.
+    ReadOnly(Problem),
+}
+
 /// The running client of one account. Cheap to clone; it ends when [`Client::close`] is
 /// called.
 #[derive(Clone)]
@@ -98,6 +106,7 @@ impl Client {
     /// Files lie sealed in `blobs`.
     pub async fn start(
         blobs: Blobs,
+        access: Access,
         open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
         let (calls, calls_in) = mpsc::channel(CALLS_WAITING);
@@ -116,7 +125,7 @@ impl Client {
                 };
                 // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
-                let mut driver = Driver::new(engine, calls_in, tell, blobs);
+                let mut driver = Driver::new(engine, access, calls_in, tell, blobs);
                 runtime.block_on(driver.run(&stopping));
                 runtime.block_on(driver.say_goodbye());
                 drop(driver);
@@ -227,12 +236,15 @@ struct Slot {
 
 struct Driver {
     engine: Engine,
+    access: Access,
     calls: mpsc::Receiver<DriverCall>,
     notices: broadcast::Sender<Notice>,
     mailbox: Option<Slot>,
     posting: Option<Slot>,
     leaving: Vec<JoinHandle<()>>,
     timer: Option<Time>,
+    /// Why this device's own disk or store did not take the last event, until it takes one.
+    trouble: Option<Problem>,
     blobs: Blobs,
     /// What was done with files, by threads that may block.
     files: mpsc::UnboundedReceiver<BlobDone>,
@@ -251,6 +263,7 @@ enum DriverStep {
 impl Driver {
     fn new(
         engine: Engine,
+        access: Access,
         calls: mpsc::Receiver<DriverCall>,
         notices: broadcast::Sender<Notice>,
         blobs: Blobs,
@@ -260,12 +273,14 @@ impl Driver {
         let (mailbox, posting, leaving) = (None, None, Vec::new());
         Self {
             engine,
+            access,
             calls,
             notices,
             mailbox,
             posting,
             leaving,
             timer: None,
+            trouble: None,
             blobs,
             files,
             files_done,
@@ -302,18 +317,48 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) -> Result<Response, Problem> {
-        self.engine
+        let writes = match &event {
+            Event::Command(request) => request.effect() != api::Effect::Reads,
+            Event::FramesReceived { .. } | Event::Blob(_) => true,
+            _ => false,
+        };
+        let result = self
+            .engine
             .handle(now(), &mut UnwrapErr(SysRng), event)
-            .map_err(|refused| refused.problem)
+            .map_err(|refused| refused.problem);
+        match &result {
+            Err(problem) if is_of_store(problem) => self.trouble = Some(problem.clone()),
+            Ok(_) if writes => self.trouble = None,
+            _ => {}
+        }
+        result
+    }
+
+    /// Adds to a status what only the driver knows.
+    fn complete(&self, response: Response) -> Response {
+        match (response, &self.trouble) {
+            (Response::Status(mut status), Some(trouble)) => {
+                status.problems.insert(0, trouble.report());
+                Response::Status(status)
+            }
+            (response, _) => response,
+        }
     }
 
     fn call(&mut self, call: DriverCall) {
         match call {
             DriverCall::Request(request, answer) => {
+                if let Access::ReadOnly(why) = &self.access
+                    && request.effect() != api::Effect::Reads
+                {
+                    drop(answer.send(Err(why.clone())));
+                    return;
+                }
                 if request.effect() != api::Effect::Reads {
                     self.hurry();
                 }
                 let result = self.handle(Event::Command(request));
+                let result = result.map(|response| self.complete(response));
                 // The caller may have gone away.
                 drop(answer.send(result));
             }
@@ -432,6 +477,10 @@ impl Driver {
     /// Does what the engine wants done.
     fn carry_out(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
+            let is_local = matches!(effect, Effect::SetTimer(_) | Effect::Notify(_));
+            if matches!(self.access, Access::ReadOnly(_)) && !is_local {
+                continue;
+            }
             match effect {
                 Effect::OpenLink { link, relay } => match url_of(&relay) {
                     Ok(url) => self.set_slot(link, Some(Slot::start(url))),
@@ -516,6 +565,14 @@ async fn next_of(slot: &mut Option<Slot>) -> LinkEvent {
         Some(event) => event,
         None => std::future::pending().await,
     }
+}
+
+/// Whether this device's own store is the reason, and not what was asked or what came.
+fn is_of_store(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::DiskFull | Problem::StoreCorrupted | Problem::StoreFailed { .. }
+    )
 }
 
 /// Until the time, or for a while if that is far away.

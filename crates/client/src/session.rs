@@ -21,24 +21,26 @@ use serde_json::{Value, json};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use waxwing_engine::{
     Config, Engine,
     api::{self, Problem, Request},
-    store::Store,
+    store::{Store, StoreKey},
     store_problem,
 };
 
 use crate::{
     blobs::Blobs,
-    driver::{Client, now},
-    home::{Home, HomeLock, KeySource, open_key},
+    driver::{Access, Client, now},
+    home::{Home, HomeLock, KeySource, StoreCopy, open_key},
     rpc::{Backend, Caller, CallerError, RpcError, Service, Told, socket},
 };
 
 /// How long to wait for a process that holds the lock and does not answer.
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
+/// How long another process may take for an answer. A large backup or file takes a while.
+const ANSWER_LIMIT: Duration = Duration::from_mins(5);
 /// Between two attempts to become, or to reach, the one that drives the engine.
 const AGAIN: Duration = Duration::from_millis(20);
 /// The same, for a caller that only waits for notices.
@@ -59,6 +61,8 @@ pub struct Session {
 
 enum State {
     Here(Box<Here>),
+    /// This process reads a copy of a store that cannot be written where it lies.
+    ReadOnly(Box<ReadOnly>),
     There(Box<Caller>),
     Moving(JoinHandle<Result<State, Problem>>),
     /// Moving failed; the next call tries again.
@@ -72,6 +76,15 @@ struct Here {
     closing: watch::Sender<bool>,
     server: JoinHandle<()>,
     lock: HomeLock,
+}
+
+/// The engine on a copy of the store, without a network.
+struct ReadOnly {
+    client: Client,
+    service: Service,
+    /// Nobody tells it, because nobody is connected.
+    _closing: watch::Sender<bool>,
+    _copy: StoreCopy,
 }
 
 impl std::fmt::Debug for Session {
@@ -88,9 +101,17 @@ impl Session {
 
     /// Opens the home at `path`: connects to the process that serves it, or becomes it.
     pub async fn open(path: &Path, keys: Box<dyn KeySource>) -> Result<Self, Problem> {
-        let home = Home::open(path)?;
         let keys = Arc::new(Mutex::new(keys));
-        let state = attach(home.clone(), Arc::clone(&keys)).await?;
+        let (home, state) = match Home::open(path) {
+            Ok(home) => {
+                let state = attach(home.clone(), Arc::clone(&keys)).await?;
+                (home, state)
+            }
+            Err(why @ (Problem::HomeUnwritable { .. } | Problem::DiskFull)) => {
+                read_only(path, Arc::clone(&keys), why).await?
+            }
+            Err(problem) => return Err(problem),
+        };
         Ok(Self {
             home,
             keys,
@@ -141,6 +162,8 @@ impl Session {
             let _ = here.server.await;
             here.client.close().await;
             drop(here.lock);
+        } else if let State::ReadOnly(reader) = self.state {
+            reader.client.close().await;
         }
     }
 
@@ -154,7 +177,7 @@ impl Session {
     async fn settle(&mut self) -> Result<(), Problem> {
         loop {
             match &mut self.state {
-                State::Here(_) | State::There(_) => return Ok(()),
+                State::Here(_) | State::There(_) | State::ReadOnly(_) => return Ok(()),
                 State::Nowhere => self.move_on(),
                 State::Moving(moving) => match moving.await {
                     Ok(Ok(state)) => {
@@ -191,7 +214,10 @@ impl Session {
     ) -> Result<Result<Value, RpcError>, CallerError> {
         match &mut self.state {
             State::Here(here) => Ok(here.service.call(method, params).await),
-            State::There(caller) => caller.call(method, params).await,
+            State::ReadOnly(reader) => Ok(reader.service.call(method, params).await),
+            State::There(caller) => timeout(ANSWER_LIMIT, caller.call(method, params))
+                .await
+                .unwrap_or(Err(CallerError::NotAnswered)),
             State::Moving(_) | State::Nowhere => Err(CallerError::NotCalled),
         }
     }
@@ -237,6 +263,12 @@ impl Backend for Session {
                 State::Here(here) => loop {
                     // This process closes itself by `close`.
                     if let Told::Notice(notice) = here.service.told().await {
+                        return Told::Notice(notice);
+                    }
+                    std::future::pending::<()>().await;
+                },
+                State::ReadOnly(reader) => loop {
+                    if let Told::Notice(notice) = reader.service.told().await {
                         return Told::Notice(notice);
                     }
                     std::future::pending::<()>().await;
@@ -288,7 +320,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     let server = socket::Server::bind(&home.socket()).map_err(|error| home.unwritable(&error))?;
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
-    let client = Client::start(Blobs::of(home.path()), move || {
+    let client = Client::start(Blobs::of(home.path()), Access::Full, move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?
@@ -296,9 +328,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
         // Only a cancelled caller does not listen.
         let _ = tell_keeping.send(keeping);
         create_store_file(&place)?;
-        let store = Store::open(&place.store(), &key).map_err(|error| store_problem(&error))?;
-        Engine::open(store, &Config::default(), now(), &mut UnwrapErr(SysRng))
-            .map_err(|refused| refused.problem)
+        open_engine(&place.store(), &key)
     })
     .await?;
     let keeping = keeping.await.map_err(|_| Problem::ServerGone)?;
@@ -314,6 +344,48 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     })))
 }
 
+/// Reads what is in a home that cannot be written; anything else is refused because of `why`.
+async fn read_only(path: &Path, keys: Keys, why: Problem) -> Result<(Home, State), Problem> {
+    if !path.join("store.db").is_file() {
+        return Err(why);
+    }
+    let home = Home::open_read_only(path)?;
+    // The disk may be full, and another process drive the engine.
+    if let Ok(stream) = socket::connect(&home.socket())
+        && let Ok(Ok(caller)) = timeout(BUSY_LIMIT, Caller::connect(stream)).await
+    {
+        return Ok((home, State::There(Box::new(caller))));
+    }
+    let copy = StoreCopy::make(&home, &std::env::temp_dir()).map_err(|_| why.clone())?;
+    let (tell_keeping, keeping) = oneshot::channel();
+    let (place, store) = (home.clone(), copy.store());
+    let client = Client::start(Blobs::of(home.path()), Access::ReadOnly(why), move || {
+        let (key, keeping) = {
+            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+            open_key(&place, keys.as_mut())?
+        };
+        // Only a cancelled caller does not listen.
+        let _ = tell_keeping.send(keeping);
+        open_engine(&store, &key)
+    })
+    .await?;
+    let keeping = keeping.await.map_err(|_| Problem::ServerGone)?;
+    let (closing, is_closing) = watch::channel(false);
+    let reader = ReadOnly {
+        service: Service::new(client.clone(), home.clone(), keeping, is_closing),
+        client,
+        _closing: closing,
+        _copy: copy,
+    };
+    Ok((home, State::ReadOnly(Box::new(reader))))
+}
+
+fn open_engine(store: &Path, key: &StoreKey) -> Result<Engine, Problem> {
+    let store = Store::open(store, key).map_err(|error| store_problem(&error))?;
+    Engine::open(store, &Config::default(), now(), &mut UnwrapErr(SysRng))
+        .map_err(|refused| refused.problem)
+}
+
 /// Makes the store's file, so that it is its owner's only from the first moment on.
 fn create_store_file(home: &Home) -> Result<(), Problem> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -324,4 +396,70 @@ fn create_store_file(home: &Home) -> Result<(), Problem> {
         .open(home.store())
         .map(drop)
         .map_err(|error| home.unwritable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::home::KeyKeeping;
+
+    struct InFile;
+
+    impl KeySource for InFile {
+        fn preference(&self) -> Option<KeyKeeping> {
+            Some(KeyKeeping::File)
+        }
+
+        fn passphrase(&mut self, _new: bool) -> std::io::Result<Option<Zeroizing<String>>> {
+            Ok(None)
+        }
+    }
+
+    fn keys() -> Keys {
+        Arc::new(Mutex::new(Box::new(InFile)))
+    }
+
+    fn unwritable() -> Problem {
+        Problem::HomeUnwritable {
+            path: "home".into(),
+            detail: "read-only file system".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_home_that_cannot_be_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("home");
+        Session::open(&path, Box::new(InFile))
+            .await
+            .unwrap()
+            .close()
+            .await;
+        let before = std::fs::read(path.join("store.db")).unwrap();
+        let (home, state) = read_only(&path, keys(), unwritable()).await.unwrap();
+        let mut session = Session {
+            home,
+            keys: keys(),
+            subscribed: false,
+            missed: false,
+            state,
+        };
+        let status: api::Status = session.ask(&Request::Status).await.unwrap();
+        assert!(!status.online);
+        let _: api::Conversations = session.ask(&Request::Conversations).await.unwrap();
+        // Nothing else is done, and the reason is said.
+        let refused = session.ask::<Value>(&Request::DismissAlarms).await;
+        assert_eq!(refused.unwrap_err().name(), "home_unwritable");
+        session.close().await;
+        assert_eq!(std::fs::read(path.join("store.db")).unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_home_without_a_store_has_nothing_to_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let nothing = read_only(folder.path(), keys(), unwritable()).await;
+        assert_eq!(nothing.err().unwrap().code(), "home_unwritable");
+    }
 }

@@ -93,7 +93,7 @@ fn dispatch(
         Request::Profile(asked) => profile::show(turn, &asked),
         Request::MarkRead(mark) => mark_read(turn, &mark),
         Request::Block(block) => {
-            let address = target::parse_address(&block.address)?;
+            let address = target::person_meant(turn.tx, &block.address)?;
             if contact::block(turn.tx, address.canonical(), block.blocked)? == 0 {
                 return Err(EventError::Refused(Problem::ConversationUnknown {
                     name: block.address,

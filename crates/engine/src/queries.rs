@@ -128,7 +128,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
     let from = asked
         .from
         .as_deref()
-        .map(target::parse_address)
+        .map(|from| target::person_meant(tx, from))
         .transpose()?;
     let wanted = Wanted {
         text: &asked.text,
@@ -311,6 +311,10 @@ pub(crate) fn status(
     let links = &turn.memory.links;
     // Nothing leaves there until the person decides.
     let stopped = conversation::awaiting_decision(turn.tx)?;
+    let outbox_problem = match outbox::first_waiting(turn.tx)? {
+        Some((conversation, message)) => history::problem(turn.tx, conversation, message)?,
+        None => None,
+    };
     let in_state = |state| groups::in_state(turn.tx, state).map(|groups| groups.len() as u64);
     Ok(Response::Status(Box::new(Status {
         registration: registration::read(turn.tx)?
@@ -318,6 +322,7 @@ pub(crate) fn status(
         online: links.mailbox.phase == LinkPhase::LoggedIn,
         clock_skew_ms: links.clock_skew_ms,
         outbox: outbox::waiting(turn.tx)?,
+        outbox_problem,
         receipts: outbox::waiting_unwritten(turn.tx, &stopped)?
             + outbox::receipts::count_owed(turn.tx, &stopped)?,
         tokens: tokens::count(turn.tx)?,
@@ -340,6 +345,7 @@ pub(crate) fn status(
         alarms: alarm::all(turn.tx)?,
         problems: link_problem
             .into_iter()
+            .chain(links.login_problem.as_ref().map(Problem::report))
             .chain(containment::recent(turn.tx, turn.now)?)
             .collect(),
     })))

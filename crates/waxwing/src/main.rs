@@ -3,7 +3,8 @@
 //! **Elsewhere.** `waxwing-engine`, driven by `waxwing-client`, does what the commands ask
 //! for; `waxwing-auditor` does an auditor's checks.
 //!
-//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox.
+//! **Always.** Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox. They tell what
+//! happened, whatever happens to the output.
 
 mod cli;
 mod keys;
@@ -39,7 +40,14 @@ fn start_log() {
 }
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What was wrong may stand before `--json`.
+            let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+            return output::Output::new(words.any(|word| word == "--json")).wrong_usage(&error);
+        }
+    };
     start_log();
 
     let output = output::Output::new(cli.json);
@@ -49,13 +57,10 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return output.failed(&outcome::Failure::Output(error)),
+        Err(error) => return output.failed(&outcome::Failure::Io(error)),
     };
     let result = runtime.block_on(cli::run(cli, &output));
     // Reading standard input blocks a thread that nothing can end.
     runtime.shutdown_background();
-    match result {
-        Ok(done) => done.into(),
-        Err(failure) => output.failed(&failure),
-    }
+    output.end(result)
 }

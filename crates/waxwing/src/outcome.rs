@@ -2,6 +2,9 @@
 //!
 //! **Elsewhere**: [`crate::output`] shows it; the sentences of problems are in
 //! [`crate::sentence`].
+//!
+//! **Always**: the exit code tells what happened to what was asked for, also where nothing of it
+//! could be printed.
 
 use std::{io, process::ExitCode};
 
@@ -15,21 +18,27 @@ use crate::sentence;
 pub enum Outcome {
     /// Everything was done.
     Done,
+    /// Everything that there is was printed: the whole purpose of the command. If it could not be
+    /// printed, the command failed.
+    Shown,
     /// What was asked for did not come about, and that was said.
     Failed,
     /// The message is kept, to be sent later.
     Queued,
     /// By Ctrl-C.
     Interrupted,
+    /// By SIGTERM, before the command was done.
+    Terminated,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         Self::from(match outcome {
-            Outcome::Done => 0,
+            Outcome::Done | Outcome::Shown => 0,
             Outcome::Failed => 1,
             Outcome::Queued => 3,
             Outcome::Interrupted => 130,
+            Outcome::Terminated => 143,
         })
     }
 }
@@ -39,8 +48,12 @@ impl From<Outcome> for ExitCode {
 pub enum Failure {
     /// The engine, the client or the relay said so.
     Rpc(RpcError),
-    /// Standard output or input.
-    Output(io::Error),
+    /// A file or standard input could not be read, or a file not be written.
+    Io(io::Error),
+    /// What the command is for could not be printed.
+    NotPrinted(String),
+    /// The command line is wrong.
+    Usage(Box<clap::Error>),
     /// Of a command that needs no engine: what happened, as a sentence.
     Said {
         /// For programs.
@@ -54,12 +67,19 @@ impl Failure {
     /// For programs, and for people.
     pub fn code_and_sentence(&self) -> (&str, String) {
         match self {
-            Self::Output(error) => (
-                "output_failed",
+            Self::Io(error) => (
+                "io_failed",
                 format!(
-                    "Input or output failed ({error}), so the output may be incomplete. Try again."
+                    "Reading or writing failed ({}), so the command did not finish. Check the \
+                     file, and try again.",
+                    without_number(error)
                 ),
             ),
+            Self::NotPrinted(error) => (
+                "output_failed",
+                format!("The result could not be printed ({error}). Try again."),
+            ),
+            Self::Usage(error) => ("usage", error.to_string()),
             Self::Rpc(error) => (error.name(), sentence::of_error(error)),
             Self::Said { code, sentence } => (code, sentence.clone()),
         }
@@ -86,6 +106,18 @@ impl From<ProblemReport> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Output(error)
+        Self::Io(error)
     }
 }
+
+/// What the system says, without the number at its end.
+pub fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}
+
+/// A scheduled message that was sent this long after its time is late.
+const LATE: Span = Span::minutes(1);

@@ -2,26 +2,34 @@
 //!
 //! **Elsewhere.** The sentences of problems are in [`crate::sentence`].
 //!
-//! **Always.** With `--json` standard output has one object per line and nothing else. Colours
-//! are used only on terminals that show them (`NO_COLOR` is respected).
+//! **Always.** With `--json` standard output has one object per line and nothing else, and each
+//! object has a `type`. Colours are used only on terminals that show them (`NO_COLOR` is
+//! respected). What cannot be printed changes nothing of what is done.
 
 use std::{
+    collections::HashSet,
     io::{self, Write as _},
     process::ExitCode,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use serde_json::Value;
 use waxwing_engine::api::{
     Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
-    LinkPreview, Message, MessageState, Poll, Preview, Reaction, ScheduledChanged, SmsSeverity,
+    LinkPreview, Message, MessageState, Poll, Preview, ProblemReport, Reaction, ScheduledChanged,
+    SmsSeverity,
 };
 use waxwing_protocol::time::Span;
 
 use crate::{
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, without_number},
     sentence,
-    text::{clock, day, harmless, harmless_json, one_line},
+    text::{clock, day, harmless, harmless_json, one_line, size},
 };
 
 /// For what is secondary.
@@ -41,14 +49,29 @@ pub fn styled(style: Style, text: impl std::fmt::Display) -> String {
 }
 
 /// Where results go.
+///
+/// Printing never fails a command: what was asked for goes on, and [`Output::end`] tells at the
+/// end that something could not be printed. A command that would go on for ever looks at
+/// [`Output::is_lost`].
 pub struct Output {
     json: bool,
+    /// Why the first thing that could not be printed was not. Nothing is printed behind it.
+    lost: OnceLock<io::Error>,
+    /// The problems that people were told of, so that none is told twice.
+    told: Mutex<HashSet<String>>,
+    /// Whether a message waits in the outbox, that a command which is ended has to speak of.
+    waiting: AtomicBool,
 }
 
 impl Output {
     /// For people, or as JSON.
-    pub const fn new(json: bool) -> Self {
-        Self { json }
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            lost: OnceLock::new(),
+            told: Mutex::default(),
+            waiting: AtomicBool::new(false),
+        }
     }
 
     /// Whether it is for programs.
@@ -56,25 +79,72 @@ impl Output {
         self.json
     }
 
-    /// Prints a line for people; nothing with `--json`.
-    pub fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
-        if self.json {
-            return Ok(());
-        }
-        let mut out = anstream::stdout().lock();
-        writeln!(out, "{}", text.as_ref())?;
-        out.flush()
+    /// Whether something could not be printed: nobody reads any more, or the disk is full.
+    pub fn is_lost(&self) -> bool {
+        self.lost.get().is_some()
     }
 
-    /// Prints an object with `--json`; nothing for people.
-    pub fn object(&self, object: &impl Serialize) -> io::Result<()> {
+    /// Prints a line for people; nothing with `--json`.
+    pub fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            return Ok(());
+            let out = anstream::stdout().lock();
+            self.write(out, format_args!("{}\n", text.as_ref()));
         }
+    }
+
+    /// Prints an object, which has a `type`, with `--json`; nothing for people.
+    pub fn object(&self, object: &impl Serialize) {
+        if !self.json {
+            return;
+        }
+        match serde_json::to_value(object) {
+            Ok(object) => {
+                debug_assert!(object.get("type").is_some(), "an object without a type");
+                let object = harmless_json(&object.to_string());
+                self.write(io::stdout().lock(), format_args!("{object}\n"));
+            }
+            Err(error) => self.lose(error.into()),
+        }
+    }
+
+    /// Prints an object of this type with `--json`; nothing for people.
+    pub fn typed(&self, kind: &str, object: &impl Serialize) {
+        if !self.json {
+            return;
+        }
+        let mut typed = serde_json::json!({ "type": kind });
+        match serde_json::to_value(object) {
+            Ok(Value::Object(fields)) => {
+                if let Some(typed) = typed.as_object_mut() {
+                    typed.extend(fields);
+                }
+                self.object(&typed);
+            }
+            Ok(_) => self.object(&typed),
+            Err(error) => self.lose(error.into()),
+        }
+    }
+
+    /// Prints what is neither lines nor objects, such as a manual page.
+    pub fn raw(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
-        let object = harmless_json(&serde_json::to_string(object)?);
-        writeln!(out, "{object}")?;
-        out.flush()
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            self.lose(error);
+        }
+    }
+
+    fn write(&self, mut out: impl io::Write, text: std::fmt::Arguments<'_>) {
+        if self.is_lost() {
+            return;
+        }
+        if let Err(error) = out.write_fmt(text).and_then(|()| out.flush()) {
+            self.lose(error);
+        }
+    }
+
+    fn lose(&self, error: io::Error) {
+        // The first is the reason for the others.
+        let _ = self.lost.set(error);
     }
 
     /// Says something beside the result.
@@ -85,32 +155,101 @@ impl Output {
         }
     }
 
+    /// Says beside the result what is wrong, unless that was said before.
+    pub fn problem(&self, report: &ProblemReport) {
+        let sentence = sentence::of_report(report);
+        if self.is_new(&sentence) {
+            self.aside(styled(WARN, one_line(&sentence)));
+        }
+    }
+
+    /// Notes that people are told of this, where they read it; gives whether they were not yet.
+    pub fn is_new(&self, sentence: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.json || told.insert(sentence.to_owned())
+    }
+
+    /// A message waits in the outbox from now on, or no longer.
+    pub fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Whether a message waits in the outbox.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Says how a command ended, as far as it was not said yet; gives its exit code.
+    pub fn end(&self, result: Result<Outcome, Failure>) -> ExitCode {
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(failure) => return self.failed(&failure),
+        };
+        // A program that has read enough (`| head`) has ended, which is not an error.
+        let lost = self.lost.get();
+        let Some(error) = lost.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) else {
+            return outcome.into();
+        };
+        let error = without_number(error);
+        match outcome {
+            Outcome::Shown => return self.failed(&Failure::NotPrinted(error)),
+            Outcome::Done => self.aside(format!(
+                "What you asked for was done, but the result could not be printed ({error})."
+            )),
+            Outcome::Queued => self.aside(format!(
+                "The message is in your outbox, but that could not be printed ({error}). Do not \
+                 send it again."
+            )),
+            Outcome::Failed | Outcome::Interrupted | Outcome::Terminated => {}
+        }
+        outcome.into()
+    }
+
     /// Says why a command failed.
     pub fn failed(&self, failure: &Failure) -> ExitCode {
-        // The program that reads the output has ended (`| head`).
-        if let Failure::Output(error) = failure
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
-            return Outcome::Done.into();
+        if let Failure::Usage(error) = failure {
+            return self.wrong_usage(error);
         }
         let (code, sentence) = failure.code_and_sentence();
-        let mut out = anstream::stderr();
-        // Nobody is left to be told that telling failed.
-        let _ = if self.json {
-            let object = serde_json::json!({ "type": "error", "code": code, "message": sentence });
-            writeln!(out, "{}", harmless_json(&object.to_string()))
-        } else {
-            writeln!(out, "{} {}", styled(BAD, "error:"), one_line(&sentence))
-        };
+        if self.json {
+            error_object(code, &sentence);
+        } else if self.is_new(&sentence) {
+            // Nobody is left to be told that telling failed.
+            let error = styled(BAD, "error:");
+            let _ = writeln!(anstream::stderr(), "{error} {}", one_line(&sentence));
+        }
         Outcome::Failed.into()
+    }
+
+    /// Says what is wrong with the command line, or prints the help that was asked for.
+    pub fn wrong_usage(&self, error: &clap::Error) -> ExitCode {
+        if self.json && error.use_stderr() {
+            let text = error.to_string();
+            let what = text.split("\n\nUsage:").next().unwrap_or_default();
+            let what = what.strip_prefix("error: ").unwrap_or(what);
+            let what: Vec<&str> = what.split_whitespace().collect();
+            error_object("usage", &what.join(" "));
+        } else if error.print().is_err() && !error.use_stderr() {
+            return Outcome::Failed.into();
+        }
+        u8::try_from(error.exit_code()).unwrap_or(2).into()
     }
 }
 
-/// A scheduled message that was sent this long after its time is late.
-const LATE: Span = Span::minutes(1);
+/// Prints an error for programs.
+fn error_object(code: &str, sentence: &str) {
+    let object = serde_json::json!({ "type": "error", "code": code, "message": sentence });
+    // Nobody is left to be told that telling failed.
+    let _ = writeln!(io::stderr(), "{}", harmless_json(&object.to_string()));
+}
 
 /// A message as `listen` and `history` show it; with the group's name, where it is in one.
 pub fn message(message: &Message, with_group: bool) -> String {
+    message_in_reply(message, with_group, None)
+}
+
+/// The same, with what it replies to.
+pub fn message_in_reply(message: &Message, with_group: bool, quoted: Option<&str>) -> String {
     let time = match &message.group {
         Some(group) if with_group => {
             let group = styled(FAINT, format!("[{}]", one_line(group)));
@@ -183,6 +322,10 @@ pub fn message(message: &Message, with_group: bool) -> String {
         );
     }
     let beside = styled(FAINT, beside);
+    let text = match quoted {
+        Some(quoted) => format!("{}\n       {text}", styled(FAINT, format!("↪ {quoted}"))),
+        None => text,
+    };
     let ticks = match (message.state, message.receipts) {
         (Some(MessageState::Accepted | MessageState::Delivered), Some(came)) => {
             let some = format!(
@@ -363,16 +506,6 @@ fn bars(preview: &Preview) -> String {
         BARS.get(usize::from(level / 32))
     });
     levels.collect()
-}
-
-/// A number of bytes, for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} bytes"),
-        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
-        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
-        _ => format!("{} GiB", bytes >> 30),
-    }
 }
 
 /// Each emoji with who reacted with it.

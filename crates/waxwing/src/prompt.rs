@@ -14,8 +14,8 @@ const ANSWER_BYTES: u64 = 4096;
 /// One line; `None` where there is none any more.
 pub async fn ask(question: &str) -> io::Result<Option<Zeroizing<String>>> {
     if io::stdin().is_terminal() {
-        write!(io::stderr(), "{question} ")?;
-        io::stderr().flush()?;
+        // The question may be asked where nobody reads it.
+        let _ = write!(io::stderr(), "{question} ").and_then(|()| io::stderr().flush());
     }
     let read = tokio::task::spawn_blocking(|| {
         let mut line = Zeroizing::new(String::new());

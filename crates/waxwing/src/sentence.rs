@@ -12,6 +12,8 @@ use waxwing_engine::api::{
     ReportFlaw,
 };
 
+use crate::text::{duration, size, sizes};
+
 /// Says what happened, what it means, and what to do.
 pub fn of_report(report: &ProblemReport) -> String {
     known(report.problem(), &report.sentence)
@@ -210,12 +212,13 @@ pub fn of(problem: &Problem) -> String {
                 .into()
         }
         Problem::MessageEmpty => "The message is empty, so nothing was sent. Write a text.".into(),
-        Problem::MessageTooLarge { bytes, limit } => format!(
-            "The message was not sent: it has {}, and a message can have at most {}. Shorten it, \
-             or send it in parts.",
-            size(*bytes),
-            size(*limit)
-        ),
+        Problem::MessageTooLarge { bytes, limit } => {
+            let (bytes, limit) = sizes(*bytes, *limit);
+            format!(
+                "The message was not sent: it has {bytes}, and a message can have at most {limit}. \
+                 Shorten it, or send it in parts."
+            )
+        }
         Problem::RelayUrlMalformed => {
             "That is not a valid relay URL. It looks like https://relay.example.org; the relay \
              prints it when it starts."
@@ -243,6 +246,10 @@ pub fn of(problem: &Problem) -> String {
         Problem::GroupNameAmbiguous { name } => format!(
             "Several groups are called \"{name}\". Give the id of the one you mean; `waxwing \
              group` shows ids."
+        ),
+        Problem::NameAmbiguous { name } => format!(
+            "Several conversations are called \"{name}\". Give the address, or the id that \
+             `waxwing conversations --json` shows."
         ),
         Problem::GroupNotAdmin => "Only group admins can do this. Ask one of them.".into(),
         Problem::GroupNotMember => {
@@ -515,8 +522,19 @@ pub fn of(problem: &Problem) -> String {
             }
         ),
         Problem::RelayUnavailable => {
-            "The relay does not answer, or cannot store anything (its disk may be full), so \
-             messages wait in your outbox until it can. Tell its operator if this lasts."
+            "The relay does not answer, so messages wait in your outbox until it does. Tell its \
+             operator if this lasts."
+                .into()
+        }
+        Problem::RelayStoresNothing => {
+            "The relay answers, but cannot store anything now (its disk may be full), so messages \
+             wait in your outbox until it can. Tell its operator if this lasts."
+                .into()
+        }
+        Problem::LoginRefused => {
+            "The relay does not let this device log in: it does not know the device, or the device \
+             was revoked. Messages wait in your outbox; look at `waxwing devices` on another of \
+             your devices, or ask the relay's operator."
                 .into()
         }
         Problem::RelayTooDifferent => {
@@ -828,24 +846,6 @@ const fn misdeed(what: RelayMisdeed) -> &'static str {
         }
         RelayMisdeed::Malformed => "it sent something that is not a valid message of the protocol",
     }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_240 => format!("{bytes} bytes"),
-        10_240..10_485_760 => format!("{} KiB", bytes / 1_024),
-        _ => format!("{} MiB", bytes / 1_048_576),
-    }
-}
-
-fn duration(ms: u64) -> String {
-    let (amount, unit) = match ms.div_ceil(1_000) {
-        seconds @ 0..120 => (seconds, "second"),
-        seconds @ 120..7_200 => (seconds.div_ceil(60), "minute"),
-        seconds @ 7_200..172_800 => (seconds.div_ceil(3_600), "hour"),
-        seconds => (seconds.div_ceil(86_400), "day"),
-    };
-    format!("{amount} {unit}{}", if amount == 1 { "" } else { "s" })
 }
 
 /// Some people by name, and how many more.

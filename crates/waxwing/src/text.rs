@@ -205,6 +205,69 @@ pub fn local(time: Timestamp) -> Zoned {
         .to_zoned(TimeZone::system())
 }
 
+/// A number of bytes, for people: rounded, so that it is never off by more than a twentieth.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    for (length, unit) in UNITS {
+        // Tenths, rounded; what rounds up to a whole unit is one.
+        let tenths = u128::from(bytes) * 10 + u128::from(length / 2);
+        let tenths = tenths / u128::from(length);
+        if tenths >= 10 {
+            return match (tenths / 10, tenths % 10) {
+                (whole @ 0..10, part @ 1..) => format!("{whole}.{part} {unit}"),
+                (whole, part) => format!("{} {unit}", whole + u128::from(part >= 5)),
+            };
+        }
+    }
+    match bytes {
+        1 => "1 byte".to_owned(),
+        bytes => format!("{bytes} bytes"),
+    }
+}
+
+/// Two sizes of which one is compared with the other: if they would read the same, in bytes.
+pub fn sizes(one: u64, other: u64) -> (String, String) {
+    if one != other && size(one) == size(other) {
+        (format!("{one} bytes"), format!("{other} bytes"))
+    } else {
+        (size(one), size(other))
+    }
+}
+
+/// A length of time, for people: in one unit or two, rounded to the smaller one.
+pub fn duration(ms: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let count = |number: u64, unit: &str| match number {
+        1 => format!("1 {unit}"),
+        number => format!("{number} {unit}s"),
+    };
+    let seconds = ms.saturating_add(500) / 1_000;
+    // Something is not nothing.
+    let seconds = seconds.max(u64::from(ms > 0));
+    if seconds < 120 {
+        return count(seconds, "second");
+    }
+    let at = UNITS.iter().position(|(length, _)| seconds >= 2 * length);
+    let units = at.and_then(|at| UNITS.get(at..)).unwrap_or_default();
+    let [(length, unit), rest @ ..] = units else {
+        return count(seconds, "second");
+    };
+    let Some((below, smaller)) = rest.first() else {
+        return count(seconds, unit);
+    };
+    // Rounded to the smaller unit first, which may fill the larger one.
+    let rounded = seconds.saturating_add(below / 2) / below * below;
+    match (rounded / length, rounded % length / below) {
+        (whole, 0) => count(whole, unit),
+        (whole, part) => format!("{} and {}", count(whole, unit), count(part, smaller)),
+    }
+}
+
 /// Hours and minutes.
 pub fn clock(time: Timestamp) -> String {
     local(time).strftime("%H:%M").to_string()
@@ -218,6 +281,64 @@ pub fn day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_right() {
+        for (bytes, said) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (900, "900 bytes"),
+            (1_000, "1 KiB"),
+            (1_024, "1 KiB"),
+            (1_536, "1.5 KiB"),
+            (65_536, "64 KiB"),
+            (66_048, "65 KiB"),
+            (1_048_575, "1 MiB"),
+            (2_621_440, "2.5 MiB"),
+            (10_485_760, "10 MiB"),
+            (4 << 30, "4 GiB"),
+            (u64::MAX, "17179869184 GiB"),
+        ] {
+            assert_eq!(size(bytes), said, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_differ_read_differently() {
+        assert_eq!(
+            sizes(65_537, 65_536),
+            ("65537 bytes".to_owned(), "65536 bytes".to_owned())
+        );
+        assert_eq!(
+            sizes(10_485_760, 65_536),
+            ("10 MiB".to_owned(), "64 KiB".to_owned())
+        );
+    }
+
+    #[test]
+    fn lengths_of_time_are_right() {
+        const SECOND: u64 = 1_000;
+        for (ms, said) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (1_000, "1 second"),
+            (90 * SECOND, "90 seconds"),
+            (120 * SECOND, "2 minutes"),
+            (121 * SECOND, "2 minutes and 1 second"),
+            (3_600 * SECOND, "60 minutes"),
+            (7_199_600, "2 hours"),
+            (7_200 * SECOND, "2 hours"),
+            (7_201 * SECOND, "2 hours"),
+            (7_260 * SECOND, "2 hours and 1 minute"),
+            (10_799 * SECOND, "3 hours"),
+            (86_400 * SECOND, "24 hours"),
+            (172_800 * SECOND, "2 days"),
+            (604_800 * SECOND - 1, "7 days"),
+            (176_400 * SECOND, "2 days and 1 hour"),
+        ] {
+            assert_eq!(duration(ms), said, "{ms}");
+        }
+    }
 
     #[test]
     fn a_text_cannot_steer_the_terminal() {

@@ -3,7 +3,9 @@
 use waxwing_engine::api::{ChangeGroup, EventKind};
 use waxwing_protocol::time::Span;
 
-use super::scene::{addresses, change, create, events, leave, members, people, say, show, texts};
+use super::scene::{
+    addresses, change, create, events, leave, leave_to, members, people, say, show, texts,
+};
 
 #[test]
 fn whoever_comes_later_hears_what_is_said_from_then_on() {
@@ -92,6 +94,28 @@ fn the_last_admin_who_leaves_hands_the_role_on() {
     say(&mut scene, bob, group, "We go on").unwrap();
     scene.run_for(Span::seconds(30));
     assert_eq!(texts(&mut scene, carol, group), ["We go on"]);
+}
+
+#[test]
+fn the_last_admin_chooses_who_follows() {
+    for choice in [1, 2] {
+        let (mut scene, people) = people::<3>(14);
+        let [alice, bob, carol] = people;
+        let group = create(&mut scene, alice, "Family", &[bob, carol]);
+        scene.run_for(Span::seconds(30));
+        // Only a member can follow, and only an admin chooses.
+        let itself = leave_to(&mut scene, alice, group, Some(alice)).unwrap_err();
+        assert_eq!(itself.problem.code(), "member_is_self");
+        let by_bob = leave_to(&mut scene, bob, group, Some(carol)).unwrap_err();
+        assert_eq!(by_bob.problem.code(), "group_not_admin");
+        leave_to(&mut scene, alice, group, Some(people[choice])).unwrap();
+        scene.run_for(Span::minutes(3));
+        let wanted = [["bob*", "carol"], ["bob", "carol*"]];
+        for person in [bob, carol] {
+            assert_eq!(members(&mut scene, person, group), wanted[choice - 1]);
+        }
+        assert!(show(&mut scene, alice, group).unwrap().left);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! has looser permissions, opening it tightens them; a home that belongs to another user, or
 //! has files that do, is refused.
 
+mod copy;
 mod key;
 mod lock;
 
@@ -19,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use copy::StoreCopy;
 pub use key::{KeyError, KeyKeeping, KeySource, open_key};
 pub use lock::HomeLock;
 use waxwing_engine::api::Problem;
@@ -59,6 +61,16 @@ impl Home {
         let home = Self { path };
         home.make_private()?;
         home.probe().map_err(|error| home.unwritable(&error))?;
+        Ok(home)
+    }
+
+    /// Finds a home that cannot be written, such as one on a disk that is mounted read-only.
+    pub fn open_read_only(path: &Path) -> Result<Self, Problem> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| unwritable(path, &error))?;
+        let home = Self { path };
+        home.make_private()?;
         Ok(home)
     }
 
@@ -132,6 +144,11 @@ impl Home {
     /// The engine's store.
     pub fn store(&self) -> PathBuf {
         self.path.join("store.db")
+    }
+
+    /// What SQLite wrote last, and has not folded into the store yet.
+    pub(crate) fn store_log(&self) -> PathBuf {
+        self.path.join("store.db-wal")
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {

@@ -87,11 +87,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Caller<R, W> {
             .write_all(&bytes)
             .await
             .map_err(|_| CallerError::NotAnswered)?;
-        let id = Value::from(self.next_id);
+        let id = self.next_id.to_string();
         loop {
             let line = self.line().await.ok_or(CallerError::NotAnswered)?;
             match (line.id, line.method, line.params) {
-                (Some(answered), None, _) if answered == id => {
+                (Some(answered), None, _) if answered.get() == id => {
                     return Ok(match line.error {
                         Some(error) => Err(error),
                         None => Ok(line.result.unwrap_or_default()),
@@ -145,7 +145,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Caller<R, W> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{json, value::to_raw_value};
     use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, WriteHalf};
 
     use super::*;
@@ -186,7 +186,11 @@ mod tests {
         write(&mut far, &Line::notification(NOTICE, json!(1))).await;
         write(&mut far, &Line::notification("unknown", json!(0))).await;
         write(&mut far, &Line::notification(NOTICE, json!(2))).await;
-        write(&mut far, &Line::answer(json!(1), Ok(json!("done")))).await;
+        write(
+            &mut far,
+            &Line::answer(to_raw_value(&1).unwrap(), Ok(json!("done"))),
+        )
+        .await;
         let result = caller.call("history", None).await.unwrap();
         assert_eq!(result, Ok(json!("done")));
         assert_eq!(caller.notice().await, Some(json!(1)));
@@ -197,7 +201,11 @@ mod tests {
     async fn after_closing_only_calls_under_way_are_answered() {
         let (mut caller, mut far) = greeted().await;
         write(&mut far, &Line::notification(CLOSING, json!({}))).await;
-        write(&mut far, &Line::answer(json!(1), Ok(json!("done")))).await;
+        write(
+            &mut far,
+            &Line::answer(to_raw_value(&1).unwrap(), Ok(json!("done"))),
+        )
+        .await;
         assert_eq!(caller.call("send", None).await.unwrap(), Ok(json!("done")));
         assert!(matches!(
             caller.call("send", None).await,

@@ -6,7 +6,8 @@
 
 use std::{io, time::Duration};
 
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, value::RawValue};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufWriter},
     time::{Instant, sleep_until},
@@ -84,9 +85,18 @@ async fn write(
     writer.flush().await
 }
 
-async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Value> {
+/// What is written in answer to one line.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    One(Box<Line>),
+    Batch(Vec<Line>),
+}
+
+async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Answer> {
     let refuse = |code, message: String| {
-        serde_json::to_value(Line::answer(Value::Null, Err(RpcError::new(code, message)))).ok()
+        let line = Line::answer(no_id(), Err(RpcError::new(code, message)));
+        Some(Answer::One(Box::new(line)))
     };
     let line = match line {
         LineIn::Line(line) => line,
@@ -97,68 +107,103 @@ async fn answer(line: LineIn, backend: &mut impl Backend) -> Option<Value> {
             );
         }
     };
-    match serde_json::from_slice(&line) {
-        Err(error) => refuse(code::PARSE, format!("The line is not JSON: {error}.")),
-        Ok(Value::Array(calls)) if calls.is_empty() || calls.len() > BATCH_CALLS => refuse(
-            code::INVALID_REQUEST,
-            format!("A batch must have between 1 and {BATCH_CALLS} calls."),
-        ),
-        Ok(Value::Array(calls)) => {
+    let parsed = match serde_json::from_slice::<&RawValue>(&line) {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(code::PARSE, format!("The line is not JSON: {error}.")),
+    };
+    if !parsed.get().starts_with('[') {
+        let one = answer_one(parsed, backend).await?;
+        return Some(Answer::One(Box::new(one)));
+    }
+    match serde_json::from_str::<Vec<&RawValue>>(parsed.get()) {
+        Ok(calls) if (1..=BATCH_CALLS).contains(&calls.len()) => {
             let mut answers = Vec::new();
             for call in calls {
                 answers.extend(answer_one(call, backend).await);
             }
-            (!answers.is_empty()).then_some(Value::Array(answers))
+            (!answers.is_empty()).then_some(Answer::Batch(answers))
         }
-        Ok(call) => answer_one(call, backend).await,
+        _ => refuse(
+            code::INVALID_REQUEST,
+            format!("A batch must have between 1 and {BATCH_CALLS} calls."),
+        ),
     }
 }
 
-async fn answer_one(call: Value, backend: &mut impl Backend) -> Option<Value> {
+async fn answer_one(call: &RawValue, backend: &mut impl Backend) -> Option<Line> {
     let call = match RpcCall::read(call) {
         Ok(call) => call,
-        Err(refused) => return serde_json::to_value(refused).ok(),
+        Err(refused) => return Some(*refused),
     };
     let result = backend.call(&call.method, call.params).await;
-    serde_json::to_value(Line::answer(call.id?, result)).ok()
+    Some(Line::answer(call.id?, result))
+}
+
+/// The id of an answer to something that has none.
+fn no_id() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
 }
 
 struct RpcCall {
-    id: Option<Value>,
+    /// As it was written, which is how it comes back.
+    id: Option<Box<RawValue>>,
     method: String,
     params: Option<Value>,
 }
 
+/// The fields of a call, of which none is checked yet.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default)]
+    jsonrpc: Value,
+    #[serde(default)]
+    method: Value,
+    #[serde(default, deserialize_with = "present")]
+    params: Option<Value>,
+}
+
+/// A field that is there, also where it is `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
 impl RpcCall {
-    fn read(call: Value) -> Result<Self, Box<Line>> {
-        let invalid = |id: Value, why: &str| {
+    fn read(call: &RawValue) -> Result<Self, Box<Line>> {
+        let invalid = |id: Box<RawValue>, why: &str| {
             let error = RpcError::new(
                 code::INVALID_REQUEST,
                 format!("This is not a request: {why}."),
             );
             Box::new(Line::answer(id, Err(error)))
         };
-        let Value::Object(mut fields) = call else {
-            return Err(invalid(Value::Null, "it is not an object"));
-        };
-        let id = fields.remove("id");
-        if !matches!(
-            id,
-            None | Some(Value::Null | Value::String(_) | Value::Number(_))
-        ) {
-            return Err(invalid(Value::Null, "\"id\" must be a string or a number"));
+        if !call.get().starts_with('{') {
+            return Err(invalid(no_id(), "it is not an object"));
         }
-        let known = id.clone().unwrap_or_default();
-        if fields.remove("jsonrpc").as_ref().and_then(Value::as_str) != Some("2.0") {
-            return Err(invalid(known, "\"jsonrpc\" is \"2.0\""));
+        let fields: Fields<'_> = serde_json::from_str(call.get())
+            .map_err(|error| invalid(no_id(), &error.to_string()))?;
+        let id = fields.id.map(ToOwned::to_owned);
+        // Arrays and objects are not ids, nor are true and false.
+        if fields
+            .id
+            .is_some_and(|id| id.get().starts_with(['[', '{', 't', 'f']))
+        {
+            return Err(invalid(no_id(), "\"id\" must be a string or a number"));
         }
-        let Some(Value::String(method)) = fields.remove("method") else {
-            return Err(invalid(known, "\"method\" must be a string"));
+        let known = || id.clone().unwrap_or_else(no_id);
+        if fields.jsonrpc != "2.0" {
+            return Err(invalid(known(), "\"jsonrpc\" is \"2.0\""));
+        }
+        let Value::String(method) = fields.method else {
+            return Err(invalid(known(), "\"method\" must be a string"));
         };
         Ok(Self {
             id,
             method,
-            params: fields.remove("params"),
+            params: fields.params,
         })
     }
 }
@@ -221,6 +266,46 @@ mod tests {
                 json!({"jsonrpc": "2.0", "id": 7, "error": {"code": -32601, "message": "no"}}),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn an_id_comes_back_as_it_was() {
+        for id in [
+            "9007199254740993",
+            "18446744073709551616",
+            "-170141183460469231731687303715884105729",
+            "100000000000000000000000000000000000000000000000000001",
+            "1.50",
+            "1e3",
+            "\"\\u00e9 \\\"x\\\"\"",
+            "null",
+        ] {
+            let call = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"echo\"}}");
+            for input in [call.clone(), format!("[{call}]")] {
+                let mut output = Vec::new();
+                let mut echo = Echo {
+                    notices: vec![],
+                    closing: false,
+                };
+                serve(input.as_bytes(), &mut output, &mut echo, Handover::Silent)
+                    .await
+                    .unwrap();
+                let output = String::from_utf8(output).unwrap();
+                assert!(output.contains(&format!("\"id\":{id},")), "{id}: {output}");
+            }
+            // So it does where the call is refused.
+            let refused = format!("{{\"id\":{id},\"method\":\"echo\"}}");
+            let mut output = Vec::new();
+            let mut echo = Echo {
+                notices: vec![],
+                closing: false,
+            };
+            serve(refused.as_bytes(), &mut output, &mut echo, Handover::Silent)
+                .await
+                .unwrap();
+            let output = String::from_utf8(output).unwrap();
+            assert!(output.contains(&format!("\"id\":{id},")), "{id}: {output}");
+        }
     }
 
     #[tokio::test]

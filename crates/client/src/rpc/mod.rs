@@ -25,7 +25,7 @@ pub use connection::{Handover, serve};
 pub use service::Service;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use waxwing_engine::api::{Problem, ProblemReport};
 
 /// Bytes of a line that a caller sends, at most.
@@ -123,8 +123,9 @@ impl From<ProblemReport> for RpcError {
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) jsonrpc: String,
+    /// As it was written: a number may be of any size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<Value>,
+    pub(crate) id: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +144,7 @@ impl Line {
     pub(crate) fn call(id: u64, method: &str, params: Option<Value>) -> Self {
         Self {
             jsonrpc: Self::version(),
-            id: Some(id.into()),
+            id: serde_json::value::to_raw_value(&id).ok(),
             method: Some(method.to_owned()),
             params,
             ..Self::default()
@@ -159,7 +160,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn answer(id: Value, result: Result<Value, RpcError>) -> Self {
+    pub(crate) fn answer(id: Box<RawValue>, result: Result<Value, RpcError>) -> Self {
         let (result, error) = match result {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(error)),

@@ -127,7 +127,11 @@ impl Service {
     }
 
     async fn save(&self, save: SaveAttachment) -> Result<Value, RpcError> {
-        let open = self.open(save.of).await?;
+        let of = AttachmentOf {
+            message: save.message,
+            number: save.number,
+        };
+        let open = self.open(of).await?;
         let blobs = Blobs::of(self.home.path());
         let path = blocking(move || blobs.open(&open, &absolute(save.to)?)).await?;
         json(&SavedAttachment { path })
@@ -163,11 +167,10 @@ impl Backend for Service {
     async fn call(&mut self, method: &str, params: Option<Value>) -> Result<Value, RpcError> {
         let named = |known: &&Method| known.name == method;
         if let Some(known) = ClientRequest::METHODS.iter().find(named) {
-            let params = params.filter(|_| known.params.is_some());
-            return self.answer(request(method, params)?).await;
+            return self.answer(request(known, params)?).await;
         }
-        if Request::METHODS.iter().any(|known| named(&known)) {
-            return json(&self.client.call(request(method, params)?).await?);
+        if let Some(known) = Request::METHODS.iter().find(named) {
+            return json(&self.client.call(request(known, params)?).await?);
         }
         Err(RpcError::new(
             code::METHOD_NOT_FOUND,
@@ -202,55 +205,120 @@ impl Backend for Service {
     }
 }
 
-/// A call as a request, of the engine or of the client.
-fn request<T: DeserializeOwned>(method: &str, params: Option<Value>) -> Result<T, RpcError> {
-    let params = params.filter(|params| match params {
-        Value::Null => false,
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    });
-    let mut call = json!({ "method": method });
-    if let (Some(params), Some(fields)) = (params, call.as_object_mut()) {
-        fields.insert("params".to_owned(), params);
+/// A call as a request, of the engine or of the client. A call without parameters is one whose
+/// parameters are all absent.
+fn request<T: DeserializeOwned>(method: &Method, params: Option<Value>) -> Result<T, RpcError> {
+    let params = params
+        .filter(|params| !params.is_null())
+        .unwrap_or_else(|| json!({}));
+    let mut call = json!({ "method": method.name });
+    if method.params.is_some() {
+        if let Some(fields) = call.as_object_mut() {
+            fields.insert("params".to_owned(), params);
+        }
+    } else {
+        refuse_parameters(&params)?;
     }
     serde_json::from_value(call).map_err(|error| invalid_params(&error))
+}
+
+/// Of a method that takes no parameters.
+fn refuse_parameters(params: &Value) -> Result<(), RpcError> {
+    let given = match params {
+        Value::Object(fields) => match fields.keys().next() {
+            None => return Ok(()),
+            Some(name) => format!("unknown field `{name}`"),
+        },
+        Value::Array(items) if items.is_empty() => return Ok(()),
+        _ => "they are not an object".to_owned(),
+    };
+    Err(invalid_params(&format!(
+        "{given}; this method takes no parameters"
+    )))
 }
 
 fn json(result: &impl Serialize) -> Result<Value, RpcError> {
     serde_json::to_value(result).map_err(|error| invalid_params(&error))
 }
 
-fn invalid_params(error: &serde_json::Error) -> RpcError {
+fn invalid_params(why: &impl std::fmt::Display) -> RpcError {
     RpcError::new(
         code::INVALID_PARAMS,
-        format!("The parameters do not fit the method ({error}); see docs/rpc.md."),
+        format!("The parameters do not fit the method ({why}); see docs/rpc.md."),
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use waxwing_engine::api;
+
     use super::*;
 
-    #[test]
-    fn a_method_without_parameters_takes_none_null_or_an_object() {
-        for params in [None, Some(Value::Null), Some(json!({})), Some(json!([]))] {
-            assert!(request::<Request>("contacts", params) == Ok(Request::Contacts));
+    fn read(method: &Method, params: Option<Value>) -> Result<(), RpcError> {
+        if Request::METHODS.iter().any(|one| one.name == method.name) {
+            request::<Request>(method, params).map(drop)
+        } else {
+            request::<ClientRequest>(method, params).map(drop)
         }
-        assert_eq!(
-            request::<Request>("contacts", Some(json!({"x": 1})))
-                .unwrap_err()
-                .code,
-            code::INVALID_PARAMS
-        );
+    }
+
+    fn example(method: &Method) -> Value {
+        let params = method.params.as_ref();
+        params.map_or_else(
+            || json!({}),
+            |data| serde_json::from_str(data.example).unwrap(),
+        )
     }
 
     #[test]
-    fn wrong_parameters_are_told_apart_from_a_wrong_method() {
-        let error = request::<Request>("send", Some(json!({"to": 5}))).unwrap_err();
-        assert_eq!(error.code, code::INVALID_PARAMS);
-        assert!(
-            request::<Request>("send", Some(json!({"to": "a@example.org", "text": "hi"}))).is_ok()
-        );
+    fn no_parameters_are_the_same_as_null_and_an_empty_object() {
+        let mut complete = Vec::new();
+        for method in api::methods() {
+            let ways = [None, Some(Value::Null), Some(json!({})), Some(json!([]))];
+            let [absent, null, empty, list] = ways.map(|params| read(method, params));
+            assert!(absent == null && null == empty, "{}", method.name);
+            assert_eq!(list.is_ok(), empty.is_ok(), "{}", method.name);
+            match empty {
+                Ok(()) => complete.push(method.name),
+                Err(error) => {
+                    assert!(method.params.is_some(), "{}", method.name);
+                    let says = error.message.contains("missing field");
+                    assert!(
+                        says && !error.message.contains("`params`"),
+                        "{}",
+                        error.message
+                    );
+                }
+            }
+        }
+        for method in ["contacts", "profile", "search", "set_profile", "subscribe"] {
+            assert!(complete.contains(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_refused_by_its_name() {
+        for method in api::methods() {
+            let mut params = example(method);
+            read(method, Some(params.clone())).unwrap();
+            params["parrot"] = json!(1);
+            let error = read(method, Some(params)).unwrap_err();
+            assert_eq!(error.code, code::INVALID_PARAMS, "{}", method.name);
+            assert!(
+                error.message.contains("`parrot`"),
+                "{}: {}",
+                method.name,
+                error.message
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_that_are_no_object_are_refused() {
+        for method in api::methods() {
+            for params in [json!(1), json!("x"), json!(true), json!([[], [], [], []])] {
+                assert!(read(method, Some(params)).is_err(), "{}", method.name);
+            }
+        }
     }
 }

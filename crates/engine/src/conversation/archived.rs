@@ -17,7 +17,7 @@ use waxwing_protocol::{
     time::Time,
 };
 
-use super::{Kind, group_state::GroupState, groups, members, target};
+use super::{Kind, group_state::GroupState, groups, members, sms_names};
 use crate::{
     account,
     api::ConversationId,
@@ -177,7 +177,7 @@ fn restore_with_phone(
     if !kept.address.starts_with("sms:") || kept.address.len() > 64 {
         return Err(NotImported::Malformed);
     }
-    let local = if let Some(found) = target::find_sms(tx, &kept.address)? {
+    let local = if let Some(found) = sms_names::find_sms(tx, &kept.address)? {
         found.id
     } else {
         super::start_sms(tx, Time(kept.started_at_ms), source, &kept.address)?;

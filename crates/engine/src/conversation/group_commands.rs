@@ -97,7 +97,7 @@ pub(crate) fn change(
     }
     let brings = wanted.len();
     let member = |address: &String| -> Result<AccountId, EventError> {
-        let parsed = target::parse_address(address)?;
+        let parsed = target::person_meant(turn.tx, address)?;
         let known = contact::owner_of(turn.tx, parsed.canonical())?;
         let known = known.map(|contact| contact.account);
         addresses
@@ -180,10 +180,14 @@ pub(crate) fn add_pending_change(
 }
 
 /// Leaves a group.
-pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, EventError> {
+pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::LeaveGroup) -> Result<Response, EventError> {
     let conversation = group_meant(turn, &leave.of)?;
     let (state, addresses) = known_group_state(turn, &conversation)?;
     let own = turn.account()?.id();
+    let chosen = match &leave.successor {
+        Some(name) => Some(successor_meant(turn, name, &state, &addresses)?),
+        None => None,
+    };
     members::set_leaving(turn.tx, conversation.id, own)?;
     let Some(group) = groups::for_sending(turn.tx, conversation.id)? else {
         // It is said in the next one.
@@ -198,17 +202,49 @@ pub(crate) fn leave(turn: &mut Turn<'_>, leave: &api::Of) -> Result<Response, Ev
     }
     // The role goes on before this account does, so that the group has somebody with it at once. If
     // that is too late, the member who removes this account names the same one.
-    if state.is_admin(own) && state.admins.len() == 1 {
+    let next = if chosen.is_some() {
+        chosen
+    } else if state.is_admin(own) && state.admins.len() == 1 {
         let leaving = members::leaving(turn.tx, conversation.id)?;
         let stay = leaves.iter().map(|member| member.account);
         let stay: Vec<AccountId> = stay.filter(|one| !leaving.contains(one)).collect();
-        if let Some(next) = roles::successor(&stay, &addresses) {
-            add_pending_change(turn, &conversation, &PendingChange::Admin(next, true))?;
-        }
+        roles::successor(&stay, &addresses)
+    } else {
+        None
+    };
+    if let Some(next) = next {
+        add_pending_change(turn, &conversation, &PendingChange::Admin(next, true))?;
     }
     groups::set_membership_due(turn.tx, group.id)?;
     turn.memory.due_mut().groups.insert(group.id);
     Ok(Response::Done {})
+}
+
+/// The member whom an admin who leaves makes admin.
+fn successor_meant(
+    turn: &Turn<'_>,
+    name: &str,
+    state: &ConversationState,
+    addresses: &MemberAddresses,
+) -> Result<AccountId, EventError> {
+    if !state.is_admin(turn.account()?.id()) {
+        return Err(EventError::Refused(Problem::GroupNotAdmin));
+    }
+    let address = somebody_else(turn, name)?;
+    let known = contact::owner_of(turn.tx, address.canonical())?;
+    let known = known.map(|contact| contact.account);
+    addresses
+        .iter()
+        .find(|(account, of)| {
+            known.map_or(of.canonical() == address.canonical(), |known| {
+                known == *account
+            })
+        })
+        .map(|(account, _)| account)
+        .ok_or_else(|| {
+            let address = address.display().to_owned();
+            EventError::Refused(Problem::MemberUnknown { address })
+        })
 }
 
 /// Says that this account leaves, once nothing is wanted of the group before; and ends the
@@ -379,7 +415,7 @@ pub(crate) fn known_group_state(
 }
 
 fn somebody_else(turn: &Turn<'_>, name: &str) -> Result<Address, EventError> {
-    let address = target::parse_address(name)?;
+    let address = target::person_meant(turn.tx, name)?;
     if turn.account()?.address().canonical() == address.canonical() {
         return Err(EventError::Refused(Problem::MemberIsSelf));
     }

@@ -60,6 +60,7 @@ pub(crate) mod rejoin;
 pub(crate) mod requests;
 pub(crate) mod roles;
 pub(crate) mod search;
+pub(crate) mod sms_names;
 pub(crate) mod start;
 pub(crate) mod target;
 pub(crate) mod threads;

@@ -37,7 +37,8 @@ pub(crate) fn decline(turn: &mut Turn<'_>, decline: &api::Decline) -> Result<Res
     clear(turn, found.id, now)?;
     if found.kind == Kind::Group {
         let of = found.id.to_string();
-        return group_commands::leave(turn, &api::Of { of });
+        let successor = None;
+        return group_commands::leave(turn, &api::LeaveGroup { of, successor });
     }
     if decline.block
         && let Some(account) = found.account

@@ -5,10 +5,15 @@
 use rusqlite::Transaction;
 use waxwing_protocol::address::{Address, AddressKind};
 
-use super::{Conversation, Kind};
+use super::{
+    Conversation,
+    sms_names::{find_sms, sms_name},
+};
 use crate::{
     api::{ConversationId, Problem},
+    contact::{self, Contact},
     store::StoreError,
+    synced_settings,
     turn::EventError,
 };
 
@@ -40,22 +45,60 @@ pub(crate) fn find(tx: &Transaction<'_>, name: &str) -> Result<Target, EventErro
     }
     let address = match parse_address(name) {
         Ok(address) => address,
-        // The name of a group, if it is one's only.
-        Err(malformed) => {
-            let mut named = super::named(tx, name.trim())?;
-            return match (named.pop(), named.is_empty()) {
-                (Some(found), true) => Ok(Target::Conversation(found)),
-                (Some(found), false) => Err(EventError::Refused(Problem::GroupNameAmbiguous {
-                    name: found.display,
-                })),
-                (None, _) => Err(malformed),
-            };
-        }
+        Err(malformed) => return named(tx, name.trim())?.ok_or(malformed),
     };
     Ok(match super::with_address(tx, address.canonical())? {
         Some(conversation) => Target::Conversation(conversation),
         None => Target::Address(address),
     })
+}
+
+/// The group that is called so, or the person who has this nickname, if it is one's only.
+fn named(tx: &Transaction<'_>, name: &str) -> Result<Option<Target>, EventError> {
+    let mut groups = super::named(tx, name)?;
+    let mut people = nicknamed(tx, name)?;
+    if groups.len() > 1 && people.is_empty() {
+        let name = name.to_owned();
+        return Err(EventError::Refused(Problem::GroupNameAmbiguous { name }));
+    }
+    match (groups.pop(), people.pop()) {
+        (None, None) => Ok(None),
+        (Some(found), None) => Ok(Some(Target::Conversation(found))),
+        (None, Some(person)) if people.is_empty() => {
+            match super::with_account(tx, person.account)? {
+                Some(found) => Ok(Some(Target::Conversation(found))),
+                None => Ok(Some(Target::Address(parse_address(&person.display)?))),
+            }
+        }
+        _ => Err(EventError::Refused(Problem::NameAmbiguous {
+            name: name.to_owned(),
+        })),
+    }
+}
+
+/// The contacts that this account's person calls so; capitals do not matter.
+fn nicknamed(tx: &Transaction<'_>, name: &str) -> Result<Vec<Contact>, StoreError> {
+    let mut found = Vec::new();
+    for account in synced_settings::nicknamed(tx, name)? {
+        found.extend(contact::of_account(tx, account)?);
+    }
+    Ok(found)
+}
+
+/// Whose address a person means: in whatever form it is written, or by their nickname.
+pub(crate) fn person_meant(tx: &Transaction<'_>, name: &str) -> Result<Address, EventError> {
+    let malformed = match parse_address(name) {
+        Ok(address) => return Ok(address),
+        Err(malformed) => malformed,
+    };
+    let mut people = nicknamed(tx, name.trim())?;
+    match (people.pop(), people.is_empty()) {
+        (None, _) => Err(malformed),
+        (Some(person), true) => parse_address(&person.display),
+        (Some(_), false) => Err(EventError::Refused(Problem::NameAmbiguous {
+            name: name.trim().to_owned(),
+        })),
+    }
 }
 
 /// The address that a person means, in whatever form it is written.
@@ -65,25 +108,6 @@ pub(crate) fn parse_address(address: &str) -> Result<Address, EventError> {
             address: address.trim().to_owned(),
         })
     })
-}
-
-/// The conversation that is called so.
-pub(crate) fn find_sms(
-    tx: &Transaction<'_>,
-    name: &str,
-) -> Result<Option<Conversation>, StoreError> {
-    super::one_of_kind(tx, Kind::Sms, name)
-}
-
-/// What a conversation with a number or a name is called.
-pub(crate) fn sms_name(value: &str, is_number: bool) -> String {
-    let looks_like_number = value.bytes().all(|one| one.is_ascii_digit() || one == b'+');
-    if is_number || !looks_like_number {
-        format!("sms:{value}")
-    } else {
-        // A name that looks like a number is not that number.
-        format!("sms:\"{value}\"")
-    }
 }
 
 /// The name of a conversation as it is kept, however a number in it is written.

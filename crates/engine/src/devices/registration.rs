@@ -315,11 +315,14 @@ pub(crate) fn login_refused(turn: &mut Turn<'_>, error: &Error) -> Result<(), Fa
     }
     turn.postpone(Postponed::Login, retry_after(error));
     if error.code() == ErrorCode::Unauthorised {
+        turn.memory.links.login_problem = Some(Problem::LoginRefused);
         // The log says whether this device is one no more.
         own_history::handle_login_refused(turn);
         return Ok(());
     }
-    turn.warn(&link::problem_of(error));
+    let problem = link::problem_of(error);
+    turn.warn(&problem);
+    turn.memory.links.login_problem = Some(problem);
     Ok(())
 }
 

@@ -70,6 +70,7 @@ pub(crate) fn log_in(turn: &mut Turn<'_>) -> Result<(), Fault> {
 pub(crate) fn handle_logged_in(turn: &mut Turn<'_>, logged_in: &LoggedIn) -> Result<(), Fault> {
     let links = &mut turn.memory.links;
     links.mailbox.phase = LinkPhase::LoggedIn;
+    links.login_problem = None;
     links.key_packages_left = Some(logged_in.key_packages_left);
     links.received = logged_in.acknowledged;
     links.acknowledged = logged_in.acknowledged;

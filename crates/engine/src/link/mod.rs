@@ -68,9 +68,28 @@ pub(crate) fn problem_of(error: &Error) -> Problem {
             retry_after_ms: (error.retry_after_ms > 0).then_some(error.retry_after_ms),
         },
         ErrorCode::MailboxFull => Problem::RecipientFull,
-        ErrorCode::Unavailable => Problem::RelayUnavailable,
+        // A relay that answers says why; what this device makes of a missing answer does not.
+        ErrorCode::Unavailable if error.detail.is_empty() => Problem::RelayUnavailable,
+        ErrorCode::Unavailable => Problem::RelayStoresNothing,
         code => Problem::RelayRefused {
             detail: code.as_str_name().to_ascii_lowercase(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_says_so_stores_nothing_and_a_silent_one_does_not_answer() {
+        let unavailable = |detail: &str| Error {
+            code: ErrorCode::Unavailable.into(),
+            detail: detail.into(),
+            ..Error::default()
+        };
+        let said = problem_of(&unavailable("the relay cannot store anything now"));
+        assert_eq!(said.code(), "relay_stores_nothing");
+        assert_eq!(problem_of(&unavailable("")).code(), "relay_unavailable");
     }
 }

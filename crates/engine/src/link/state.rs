@@ -25,7 +25,10 @@ use waxwing_protocol::{
     token::PendingToken,
 };
 
-use crate::{api::ConversationId, event::LinkKind};
+use crate::{
+    api::{ConversationId, Problem},
+    event::LinkKind,
+};
 
 /// A posting authorisation is renewed when it was not used for this long; the relay
 /// ends it a little later.
@@ -456,6 +459,8 @@ pub(crate) struct Links {
     pub not_set_back: bool,
     /// Whether people were told that the mailbox link is logged in.
     pub told_online: bool,
+    /// Why the relay last refused to log this device in, until it does.
+    pub login_problem: Option<Problem>,
 }
 
 impl Links {

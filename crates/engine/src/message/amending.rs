@@ -8,6 +8,7 @@ use super::{
     amendments::{self, Amendment, Amends},
     commands,
     content_hook::{ContentHook, ContentOutcome, SaidContent},
+    reaction,
 };
 use crate::{
     api::MessageId,
@@ -26,7 +27,7 @@ impl ContentHook for AmendingContent {
         said: &SaidContent<'_>,
     ) -> Result<ContentOutcome, Fault> {
         let (target, amends) = match said.content.shown() {
-            VisibleContent::Reaction(_, Some(emoji)) if !commands::is_reaction(&emoji) => {
+            VisibleContent::Reaction(_, Some(emoji)) if !reaction::is_reaction(&emoji) => {
                 return Ok(ContentOutcome::Done);
             }
             VisibleContent::Edit(_, text) if text.len() > limits::TEXT_BYTES => {

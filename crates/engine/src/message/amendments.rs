@@ -16,7 +16,11 @@ use waxwing_protocol::{ids::AccountId, time::Time};
 use crate::{
     api::{ConversationId, MessageId},
     archive::ArchiveSection,
-    message::{deleted, proof::Proof},
+    message::{
+        deleted,
+        proof::Proof,
+        reaction::{is_reaction, same_form},
+    },
     outbox,
     store::StoreError,
     tables::{Table, merge_rows},
@@ -264,13 +268,19 @@ pub(crate) fn reactions(
     for kept in of_kind(tx, conversation, message, REACTION)? {
         latest.insert(kept.account.0, kept);
     }
-    let mut by_emoji: BTreeMap<String, Vec<Kept>> = BTreeMap::new();
+    // Of forms that are the same, the longest is shown: it says how it is to look.
+    let mut by_form: BTreeMap<String, (String, Vec<Kept>)> = BTreeMap::new();
     for mut kept in latest.into_values() {
-        if let Some(emoji) = kept.text.take() {
-            by_emoji.entry(emoji).or_default().push(kept);
+        // Earlier versions kept what nobody sees.
+        if let Some(emoji) = kept.text.take().filter(|text| is_reaction(text)) {
+            let (shown, who) = by_form.entry(same_form(&emoji)).or_default();
+            if (emoji.len(), &emoji) > (shown.len(), &*shown) {
+                *shown = emoji;
+            }
+            who.push(kept);
         }
     }
-    let mut reactions: Vec<_> = by_emoji.into_iter().collect();
+    let mut reactions: Vec<_> = by_form.into_values().collect();
     reactions.sort_by_key(|(_, who)| std::cmp::Reverse(who.len()));
     Ok(reactions)
 }
@@ -613,6 +623,25 @@ mod tests {
         assert!(!shown.contains('👍'), "{shown}");
         let (shown, _) = outcome(&[react(7, 43, None), Step::Message, both[1].clone()]);
         assert!(!shown.contains('🎉'), "{shown}");
+    }
+
+    #[test]
+    fn reactions_that_look_alike_are_one_and_unseen_ones_are_none() {
+        let react = |account, id, emoji: &str| {
+            Step::Amendment(account, 5, id, Amends::Reaction(Some(emoji.into())))
+        };
+        let carol = AccountId([7; 32]);
+        let steps = [
+            Step::Message,
+            react(ALICE, 44, "❤"),
+            react(BOB, 45, "❤\u{fe0f}"),
+            react(carol, 46, "\u{200b}"),
+        ];
+        let (shown, _) = outcome(&steps);
+        // One reaction, by both.
+        let by = "[\\\"alice\\\", \\\"bob\\\"] true";
+        assert!(shown.contains(by), "{shown}");
+        assert_eq!(shown.matches("[\\\"").count(), 1, "{shown}");
     }
 
     fn any_step() -> impl Strategy<Value = (bool, u64, Amends)> {

@@ -12,7 +12,7 @@ use waxwing_protocol::{
 
 use super::{
     amendments::{self, Amendment, Amends},
-    expiry,
+    expiry, reaction,
 };
 use crate::{
     api::{self, ConversationId, MessageId, MessageState, Notice, Problem, Response, Sent},
@@ -28,15 +28,12 @@ use crate::{
     turn::{EventError, Fault, Turn},
 };
 
-/// Bytes of a reaction, at most: an emoji with all its modifiers.
-const REACTION_BYTES: usize = 64;
-
 /// Reacts to a message, or takes the reaction back.
 pub(crate) fn react(turn: &mut Turn<'_>, react: &api::React) -> Result<Response, EventError> {
     let (conversation, _) = message_meant(turn, react.message)?;
     let emoji = match react.emoji.as_deref().map(str::trim) {
         None | Some("") => None,
-        Some(emoji) if is_reaction(emoji) => Some(emoji.to_owned()),
+        Some(emoji) if reaction::is_reaction(emoji) => Some(emoji.to_owned()),
         Some(_) => return Err(EventError::Refused(Problem::ReactionInvalid)),
     };
     let target = mimi(react.message)?;
@@ -248,11 +245,4 @@ pub(crate) fn with_prefix(turn: &Turn<'_>, prefix: &str) -> Result<Response, Eve
 pub(crate) fn mimi(id: MessageId) -> Result<content::MessageId, EventError> {
     content::MessageId::from_bytes(id.as_bytes())
         .ok_or(EventError::Refused(Problem::MessageUnknown))
-}
-
-/// Something short, without blanks and controls: what it is, is for fonts to know.
-pub(crate) fn is_reaction(emoji: &str) -> bool {
-    !emoji.is_empty()
-        && emoji.len() <= REACTION_BYTES
-        && !emoji.chars().any(|c| c.is_whitespace() || c.is_control())
 }

@@ -26,6 +26,7 @@ pub(crate) mod info;
 pub(crate) mod link_preview;
 pub(crate) mod poll;
 pub(crate) mod proof;
+pub(crate) mod reaction;
 pub(crate) mod read_marks;
 pub(crate) mod receipts;
 pub(crate) mod report;

@@ -299,6 +299,22 @@ pub(crate) fn waiting(tx: &Transaction<'_>) -> Result<u64, StoreError> {
     Ok(count.cast_unsigned())
 }
 
+/// A message that the relay has not accepted yet, and that its conversation waits for.
+pub(crate) fn first_waiting(
+    tx: &Transaction<'_>,
+) -> Result<Option<(ConversationId, MessageId)>, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT conversation, message FROM outgoing
+             WHERE state < 2 AND message IS NOT NULL ORDER BY conversation, id LIMIT 1",
+        )?
+        .query_row([], |row| {
+            let conversation = ConversationId::from_bytes(row.get(0)?);
+            Ok((conversation, MessageId::from_bytes(row.get(1)?)))
+        })
+        .optional()?)
+}
+
 /// How much that nobody wrote (receipts, requests to send again) the relay has not accepted yet,
 /// except in these conversations.
 pub(crate) fn waiting_unwritten(

@@ -30,7 +30,7 @@ use crate::{
     conversation::{
         Conversation,
         history::{self, NewText},
-        target,
+        sms_names,
     },
     event::LinkKind,
     link::{Job, LinkPhase},
@@ -124,12 +124,12 @@ fn key(turn: &mut Turn<'_>) -> Result<SmsOpeningKey, Fault> {
 
 /// The conversation that is called so; a new one, if there is none.
 fn conversation(turn: &mut Turn<'_>, name: &str) -> Result<Conversation, Fault> {
-    if let Some(found) = target::find_sms(turn.tx, name)? {
+    if let Some(found) = sms_names::find_sms(turn.tx, name)? {
         return Ok(found);
     }
     let id = ConversationId::from_bytes(turn.random());
     crate::conversation::start_sms(turn.tx, turn.now, id, name)?;
-    target::find_sms(turn.tx, name)?
+    sms_names::find_sms(turn.tx, name)?
         .ok_or_else(|| Fault::Broken("a conversation that was begun".into()))
 }
 

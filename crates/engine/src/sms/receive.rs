@@ -24,7 +24,7 @@ use crate::{
     conversation::{
         Conversation,
         history::{self, NewText},
-        pages, target,
+        pages, sms_names,
     },
     inbox::held_posts::ReceivedPost,
     message::{
@@ -64,7 +64,7 @@ fn handle_incoming_text(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) ->
         return Ok(());
     };
     let id = incoming_id(post);
-    let known = target::find_sms(turn.tx, &sender(&deliver))?.is_some();
+    let known = sms_names::find_sms(turn.tx, &sender(&deliver))?.is_some();
     let conversation = conversation(turn, &sender(&deliver))?;
     let from = deliver.originator.to_string();
     if !known && Address::parse(&from).is_ok_and(|from| from.kind() == AddressKind::Phone) {
@@ -85,13 +85,14 @@ fn handle_incoming_text(turn: &mut Turn<'_>, came: &SmsCame, post: &[u8; 16]) ->
 /// The conversation with the sender that it claims.
 fn sender(deliver: &Deliver) -> String {
     let from = &deliver.originator;
-    target::sms_name(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
+    sms_names::sms_name(&from.to_string(), from.kind != TypeOfNumber::Alphanumeric)
 }
 
 /// A number is on Waxwing. Where there is a conversation with it by text messages, that is said
 /// in it, once.
 pub(crate) fn number_is_here(turn: &mut Turn<'_>, number: &str) -> Result<(), Fault> {
-    let Some(conversation) = target::find_sms(turn.tx, &target::sms_name(number, true))? else {
+    let Some(conversation) = sms_names::find_sms(turn.tx, &sms_names::sms_name(number, true))?
+    else {
         return Ok(());
     };
     let kind = EventKind::OnWaxwing;
@@ -200,7 +201,7 @@ fn taken(turn: &mut Turn<'_>, taken: &SmsTaken) -> Result<(), Fault> {
     let own = turn.account()?;
     let (account, from) = (own.id(), own.address().display().to_owned());
     let id = outgoing_id(account, &taken.sms_id);
-    let conversation = conversation(turn, &target::sms_name(&taken.to, true))?;
+    let conversation = conversation(turn, &sms_names::sms_name(&taken.to, true))?;
     let details = TextDetails {
         segments: Some(taken.segments),
         ..TextDetails::default()

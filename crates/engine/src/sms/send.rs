@@ -24,7 +24,7 @@ use crate::{
     conversation::{
         self, Kind,
         history::{self, NewText},
-        pages,
+        pages, sms_names,
         target::{self, Target},
     },
     event::LinkKind,
@@ -191,7 +191,7 @@ pub(crate) fn send(turn: &mut Turn<'_>, asked: &api::SendSms) -> Result<Response
         }));
     }
     settings::write(turn.tx, Setting::SmsUnderstood, true)?;
-    let conversation = conversation(turn, &target::sms_name(to.canonical(), true))?;
+    let conversation = conversation(turn, &sms_names::sms_name(to.canonical(), true))?;
     let sms_id: [u8; 16] = turn.random();
     let id = outgoing_id(account, &sms_id);
     let new = NewText {

@@ -160,7 +160,7 @@ pub(crate) fn conversation_of(
         },
         Some((b'n', [])) => conversation::notes(tx),
         Some((b's', name)) => match std::str::from_utf8(name) {
-            Ok(name) => crate::conversation::target::find_sms(tx, name),
+            Ok(name) => crate::conversation::sms_names::find_sms(tx, name),
             Err(_) => Ok(None),
         },
         Some((b'd', account)) => match AccountId::try_from(account) {
@@ -315,6 +315,25 @@ fn set_told(tx: &Transaction<'_>, one: &SyncedSetting) -> Result<(), StoreError>
     tx.prepare_cached("UPDATE register SET untold = 0 WHERE kind = ?1 AND key = ?2")?
         .execute((one.kind, &one.key))?;
     Ok(())
+}
+
+/// The accounts that the person calls so; capitals do not matter.
+pub(crate) fn nicknamed(tx: &Transaction<'_>, name: &str) -> Result<Vec<AccountId>, StoreError> {
+    let mut statement =
+        tx.prepare_cached("SELECT key, value FROM register WHERE kind = 4 AND value != x''")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+    })?;
+    let name = name.to_lowercase();
+    let mut found = Vec::new();
+    for row in rows {
+        let (key, value) = row?;
+        let nickname = std::str::from_utf8(&value).unwrap_or_default();
+        if nickname.trim().to_lowercase() == name {
+            found.extend(AccountId::try_from(key.as_slice()).ok());
+        }
+    }
+    Ok(found)
 }
 
 /// The starred messages, the latest first.

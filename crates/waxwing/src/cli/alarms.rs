@@ -25,7 +25,7 @@ impl Alarms {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let status: Status = session.ask(&Request::Status).await?;
         if status.alarms.is_empty() {
-            output.line("There are no alarms.")?;
+            output.line("There are no alarms.");
         }
         for alarm in &status.alarms {
             output.object(&serde_json::json!({
@@ -34,21 +34,25 @@ impl Alarms {
                 "sentence": sentence::of_alarm(alarm),
                 "first_at": alarm.first_at,
                 "last_at": alarm.last_at,
-            }))?;
+            }));
             output.line(format!(
                 "{} {}: {}",
                 styled(BAD, "!"),
                 day(alarm.first_at),
                 one_line(&sentence::of_alarm(alarm))
-            ))?;
+            ));
         }
-        if self.dismiss {
+        if !self.dismiss {
+            return Ok(Outcome::Shown);
+        }
+        // What nobody could read is not dismissed.
+        if !output.is_lost() {
             let _: Value = session.ask(&Request::DismissAlarms).await?;
             if !status.alarms.is_empty() {
                 output.aside("These alarms will not be shown again.");
             }
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 }
 
@@ -59,11 +63,10 @@ pub async fn remind(session: &mut Session, output: &Output) {
         return;
     };
     for alarm in &status.alarms {
-        output.aside(format!(
-            "{} {}",
-            styled(BAD, "alarm:"),
-            one_line(&sentence::of_alarm(alarm))
-        ));
+        let sentence = sentence::of_alarm(alarm);
+        if output.is_new(&sentence) {
+            output.aside(format!("{} {}", styled(BAD, "alarm:"), one_line(&sentence)));
+        }
     }
     if !status.alarms.is_empty() {
         output.aside("(Once you have dealt with it: `waxwing alarms --dismiss`.)");

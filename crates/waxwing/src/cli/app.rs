@@ -58,14 +58,14 @@ impl App {
         let server = app::App::bind(home, keys, self.port).await?;
         let url = server.url();
         let opened = !self.no_open && open(&server.door()?);
-        output.object(&json!({ "url": url }))?;
+        output.object(&json!({ "type": "app", "url": url }));
         if opened {
             output.line(
                 "Waxwing opens in your browser; if it does not, start `waxwing app --no-open`. \
                  Press Ctrl-C to close it.",
-            )?;
+            );
         } else {
-            output.line(format!("Open this address, which works once: {url}"))?;
+            output.line(format!("Open this address, which works once: {url}"));
         }
         // Whoever waits for what happens also takes over the engine when another process ends.
         session.subscribe().await?;

@@ -9,7 +9,7 @@
 //! the command says so and ends.
 
 use std::{
-    fs, io,
+    fs,
     io::Read as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -85,9 +85,9 @@ impl Id {
     pub fn run(self, home: Option<&Path>, output: &Output) -> Result<Outcome, Failure> {
         let key = key(&self.state.open(home)?)?;
         let id = AuditorId::of(key.public()).to_string();
-        output.object(&serde_json::json!({ "type": "auditor", "id": id }))?;
-        output.line(id)?;
-        Ok(Outcome::Done)
+        output.object(&serde_json::json!({ "type": "auditor", "id": id }));
+        output.line(id);
+        Ok(Outcome::Shown)
     }
 }
 
@@ -212,20 +212,20 @@ impl Following<'_> {
                 cosignature,
             }) => self.co_signed(number, epoch, &cosignature).await,
             Ok(Round::Empty) => {
-                self.trouble("The relay's key log is still empty.")?;
+                self.trouble("The relay's key log is still empty.");
                 Ok(Ended::Well)
             }
             Ok(Round::Stopped(lie)) => {
-                self.lied(&lie, true)?;
+                self.lied(&lie, true);
                 Ok(Ended::Lied)
             }
             Err(RoundError::Refused(Refusal::Lie(lie))) => {
-                self.lied(&lie.to_string(), false)?;
+                self.lied(&lie.to_string(), false);
                 Ok(Ended::Lied)
             }
             Err(RoundError::Keep(error)) => Err(unusable(error)),
             Err(error) => {
-                self.trouble(&format!("Nothing was co-signed: {error}."))?;
+                self.trouble(&format!("Nothing was co-signed: {error}."));
                 Ok(Ended::Badly)
             }
         }
@@ -258,7 +258,7 @@ impl Following<'_> {
             Err(error) => {
                 self.trouble(&format!(
                     "The co-signature did not reach the relay: {error}."
-                ))?;
+                ));
                 return Ok(Ended::Badly);
             }
         };
@@ -272,11 +272,11 @@ impl Following<'_> {
             "auditor": self.id.to_string(),
             "published": is_taken,
             "detail": why,
-        }))?;
+        }));
         self.output.line(format!(
             "{} The key log only grew, up to head {number} (log epoch {epoch}). Co-signed.",
             styled(GOOD, "✓")
-        ))?;
+        ));
         if !is_taken {
             self.output.line(format!(
                 "{} The relay does not publish it: {why}\n{}",
@@ -288,47 +288,47 @@ impl Following<'_> {
                         self.id
                     )
                 ),
-            ))?;
+            ));
         }
         Ok(Ended::Well)
     }
 
-    fn trouble(&mut self, sentence: &str) -> io::Result<()> {
+    fn trouble(&mut self, sentence: &str) {
         if self.told == sentence {
-            return Ok(());
+            return;
         }
         sentence.clone_into(&mut self.told);
         let sentence = one_line(sentence);
         self.output
-            .object(&serde_json::json!({ "type": "trouble", "sentence": sentence }))?;
+            .object(&serde_json::json!({ "type": "trouble", "sentence": sentence }));
         self.output
-            .line(format!("{} {sentence}", styled(WARN, "!")))
+            .line(format!("{} {sentence}", styled(WARN, "!")));
     }
 
-    fn lied(&self, lie: &str, is_old: bool) -> io::Result<()> {
+    fn lied(&self, lie: &str, is_old: bool) {
         let evidence = self.log.evidence();
         self.output.object(&serde_json::json!({
             "type": "lie",
             "sentence": lie,
             "evidence": evidence,
             "before": is_old,
-        }))?;
+        }));
         let (mark, lie) = (styled(BAD, "✗"), one_line(lie));
         self.output.line(if is_old {
             format!("{mark} This relay lied before: {lie}.")
         } else {
             format!("{mark} The relay lied: {lie}.")
-        })?;
+        });
         if let Some(path) = evidence {
             self.output.line(format!(
                 "{} proves it; anybody can check that with `waxwing audit verify {0}`.",
                 path.display()
-            ))?;
+            ));
         }
         self.output.line(format!(
             "This auditor no longer co-signs for it. What was checked is in {}.",
             self.log.path().display()
-        ))
+        ));
     }
 }
 
@@ -393,23 +393,23 @@ impl Verify {
             })?;
         match evidence::check(&bytes) {
             Ok(proven) => {
-                proves(&proven, output)?;
-                Ok(Outcome::Done)
+                proves(&proven, output);
+                Ok(Outcome::Shown)
             }
             Err(error) => {
                 output.object(&serde_json::json!({
                     "type": "evidence",
                     "proven": false,
                     "sentence": error.to_string(),
-                }))?;
-                output.line(format!("{} Nothing is proven: {error}.", styled(BAD, "✗")))?;
+                }));
+                output.line(format!("{} Nothing is proven: {error}.", styled(BAD, "✗")));
                 Ok(Outcome::Failed)
             }
         }
     }
 }
 
-fn proves(proven: &Proven, output: &Output) -> io::Result<()> {
+fn proves(proven: &Proven, output: &Output) {
     let pin = Pin::from_bytes(proven.relay_pin).to_string();
     let sentence = match &proven.misdeed {
         Misdeed::TwoHistories {
@@ -439,9 +439,9 @@ fn proves(proven: &Proven, output: &Output) -> io::Result<()> {
         "misdeed": what,
         "sentence": sentence,
         "relay": pin,
-    }))?;
-    output.line(format!("{} {sentence}", styled(GOOD, "✓ Proven:")))?;
-    output.line(format!("The relay is the one with the pin {pin}"))
+    }));
+    output.line(format!("{} {sentence}", styled(GOOD, "✓ Proven:")));
+    output.line(format!("The relay is the one with the pin {pin}"));
 }
 
 fn key(folder: &Folder) -> Result<HybridSigningKey, Failure> {

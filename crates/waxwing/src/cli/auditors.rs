@@ -65,13 +65,13 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         "type": "auditors",
         "auditors": auditors,
         "required": required,
-    }))?;
+    }));
     if required == 0 {
-        output.line("No auditor has to co-sign before a key is used.")?;
+        output.line("No auditor has to co-sign before a key is used.");
     } else {
         output.line(format!(
             "{required} of these must have co-signed what the relay shows before a key is used:"
-        ))?;
+        ));
     }
     for auditor in &auditors {
         let seen = match auditor.at {
@@ -90,9 +90,9 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
             "{}  {seen}\n  {}",
             styled(BOLD, one_line(&auditor.name)),
             styled(FAINT, &auditor.id)
-        ))?;
+        ));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 /// `waxwing audit evidence`.
@@ -113,8 +113,8 @@ impl Evidence {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let AllEvidence { evidence } = session.ask(&Request::Evidence).await?;
         if evidence.is_empty() {
-            output.line("There is no evidence: this device has not caught its relay lying.")?;
-            return Ok(Outcome::Done);
+            output.line("There is no evidence: this device has not caught its relay lying.");
+            return Ok(Outcome::Shown);
         }
         fs::create_dir_all(&self.out)?;
         for (number, found) in (1..).zip(&evidence) {
@@ -127,12 +127,12 @@ impl Evidence {
                 "type": "evidence",
                 "found_at": found.found_at,
                 "file": path,
-            }))?;
+            }));
             output.line(format!(
                 "{} (found {}): anybody can check it with `waxwing audit verify {0}`.",
                 path.display(),
                 day(found.found_at)
-            ))?;
+            ));
         }
         Ok(Outcome::Done)
     }

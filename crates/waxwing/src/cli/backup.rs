@@ -11,11 +11,10 @@ use std::{
 use clap::Args;
 use data_encoding::BASE64;
 use serde_json::Value;
-use tokio::time::timeout;
 use waxwing_client::Session;
-use waxwing_engine::api::{BackupPart, Notice, Problem, ReadBackup, Request};
+use waxwing_engine::api::{BackupPart, Notice, ReadBackup, Request};
 
-use super::progress::Bar;
+use super::{progress::Bar, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
     output::{GOOD, Output, styled},
@@ -45,27 +44,28 @@ impl Backup {
 async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
     session.subscribe().await?;
     let _: Value = session.ask(&Request::Backup).await?;
+    let mut wait = Wait::new(output, "the relay to accept the backup", QUIET_LIMIT);
     let mut bar = Bar::new(output, "Backup");
     loop {
-        let Ok(notice) = timeout(QUIET_LIMIT, session.notice()).await else {
-            bar.end();
-            return Err(Problem::RelayDown {
-                detail: "it does not accept the backup".into(),
+        match wait.notice(session).await {
+            Ok(Notice::Transfer(progress)) => {
+                wait.progressed();
+                bar.show(progress.done, progress.total);
             }
-            .into());
-        };
-        match serde_json::from_value(notice) {
-            Ok(Notice::Transfer(progress)) => bar.show(progress.done, progress.total),
+            Err(failure) => {
+                bar.end();
+                return Err(failure);
+            }
             Ok(Notice::Backup(changed)) => {
                 bar.end();
                 if let Some(problem) = changed.problem {
                     return Err(problem.into());
                 }
-                output.object(&Notice::Backup(changed))?;
+                output.object(&Notice::Backup(changed));
                 output.line(format!(
                     "{} The relay has a backup that only your recovery key can open.",
                     styled(GOOD, "✓")
-                ))?;
+                ));
                 return Ok(Outcome::Done);
             }
             _ => {}
@@ -102,11 +102,11 @@ async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<
         "type": "backup_file",
         "file": path.display().to_string(),
         "bytes": bytes,
-    }))?;
+    }));
     output.line(format!(
         "{} {} holds everything up to now ({bytes} bytes). Only your recovery key can open it.",
         styled(GOOD, "✓"),
         path.display(),
-    ))?;
+    ));
     Ok(Outcome::Done)
 }

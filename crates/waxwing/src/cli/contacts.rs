@@ -25,16 +25,16 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
     let Contacts { contacts } = session.ask(&Request::Contacts).await?;
     let Conversations { conversations } = session.ask(&Request::Conversations).await?;
     if contacts.is_empty() {
-        output.line("You have no contacts yet; `waxwing send ADDRESS TEXT` writes to somebody.")?;
+        output.line("You have no contacts yet; `waxwing send ADDRESS TEXT` writes to somebody.");
     }
     for contact in &contacts {
         let conversation = conversations
             .iter()
             .find(|with| with.with == contact.address);
-        output.object(&json(contact, conversation))?;
-        output.line(shown(contact, conversation))?;
+        output.object(&json(contact, conversation));
+        output.line(shown(contact, conversation));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 fn json(contact: &Contact, conversation: Option<&Conversation>) -> serde_json::Value {

@@ -141,7 +141,7 @@ impl Star {
             starred: !self.off,
         });
         let _: Value = session.ask(&star).await?;
-        output.object(&serde_json::json!({ "type": "starred", "id": found.id }))?;
+        output.object(&serde_json::json!({ "type": "starred", "id": found.id }));
         settled(session, output).await
     }
 }
@@ -152,7 +152,7 @@ async fn keep_so(
     keep: KeepConversation,
 ) -> Result<Outcome, Failure> {
     let _: Value = session.ask(&Request::KeepConversation(keep)).await?;
-    output.object(&serde_json::json!({ "type": "kept" }))?;
+    output.object(&serde_json::json!({ "type": "kept" }));
     settled(session, output).await
 }
 
@@ -161,18 +161,18 @@ pub async fn starred(session: &mut Session, output: &Output) -> Result<Outcome, 
     let Found { found } = session.ask(&Request::Starred).await?;
     let mut last_day = String::new();
     for message in &found {
-        output.object(message)?;
+        output.typed("message", message);
         let day = day(message.sent_at);
         if day != last_day {
-            output.line(styled(BOLD, &day))?;
+            output.line(styled(BOLD, &day));
             last_day = day;
         }
-        output.line(output::message(message, true))?;
+        output.line(output::message(message, true));
     }
     if found.is_empty() {
-        output.line("There are no starred messages; `waxwing star MESSAGE` stars one.")?;
+        output.line("There are no starred messages; `waxwing star MESSAGE` stars one.");
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 /// Lists the conversations: pinned ones first, then the one with the newest entry.
@@ -183,13 +183,13 @@ pub async fn conversations(session: &mut Session, output: &Output) -> Result<Out
         if let Value::Object(fields) = &mut object {
             fields.insert("type".into(), "conversation".into());
         }
-        output.object(&object)?;
-        output.line(shown(one))?;
+        output.object(&object);
+        output.line(shown(one));
     }
     if conversations.is_empty() {
-        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` starts one.")?;
+        output.line("There are no conversations yet; `waxwing send ADDRESS TEXT` starts one.");
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 fn shown(one: &Conversation) -> String {

@@ -66,7 +66,7 @@ impl Delete {
                     "type": "file_deleted",
                     "id": message,
                     "number": number,
-                }))?;
+                }));
             }
             _ => {
                 let request = Request::DeleteMessages(DeleteMessages {
@@ -74,11 +74,11 @@ impl Delete {
                 });
                 let _: Value = session.ask(&request).await?;
                 for id in messages {
-                    output.object(&serde_json::json!({ "type": "deleted", "id": id }))?;
+                    output.object(&serde_json::json!({ "type": "deleted", "id": id }));
                 }
             }
         }
-        output.line("Deleted on your devices. Others keep what they received.")?;
+        output.line("Deleted on your devices. Others keep what they received.");
         settled(session, output).await
     }
 }
@@ -94,12 +94,12 @@ async fn conversation(
         one_line(&of)
     );
     if !sure && !prompt::agrees(&question).await? {
-        output.line("Nothing was deleted.")?;
+        output.line("Nothing was deleted.");
         return Ok(Outcome::Failed);
     }
     let object = serde_json::json!({ "type": "conversation_deleted", "of": of });
     let _: Value = session.ask(&Request::DeleteConversation(Of { of })).await?;
-    output.object(&object)?;
-    output.line("Deleted on your devices. Others keep what they received.")?;
+    output.object(&object);
+    output.line("Deleted on your devices. Others keep what they received.");
     settled(session, output).await
 }

@@ -10,14 +10,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{
     Account, ApproveDevice, ConfirmDevice, Device, LinkDevice, Notice, PairingChanged,
     PairingStage, Problem, RegistrationStage, Request, RevokeDevice, Status,
 };
 
-use super::progress;
+use super::{progress, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
@@ -27,6 +26,13 @@ use crate::{
 
 /// How long the relay may take to change the list of devices.
 const CHANGE_LIMIT: Duration = Duration::from_mins(2);
+/// How long one step of linking may take in which no person has a part.
+const STEP_LIMIT: Duration = Duration::from_mins(1);
+/// How long a code works, and with it a person may take.
+const CODE_LIMIT: Duration = Duration::from_mins(30);
+/// How long the other device may be away while the history is on its way. The rest comes when both
+/// run a command again.
+const HISTORY_LIMIT: Duration = Duration::from_mins(5);
 
 /// `waxwing devices`.
 #[derive(Debug, Args)]
@@ -128,10 +134,10 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
     }
     let List { devices } = session.ask(&Request::Devices).await?;
     for device in &devices {
-        output.object(device)?;
-        output.line(shown(device))?;
+        output.typed("device", device);
+        output.line(shown(device));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 fn shown(device: &Device) -> String {
@@ -164,7 +170,7 @@ impl Link {
             };
             let _: Value = session.ask(&Request::LinkDevice(link)).await?;
         }
-        follow(session, output, |_| Ok(None)).await
+        follow(session, output, |_| None).await
     }
 }
 
@@ -181,8 +187,8 @@ impl Approve {
                  as you.",
                 styled(BOLD, asked.device.as_deref().unwrap_or_default()),
                 one_line(asked.name.as_deref().unwrap_or("(no name)")),
-            ))?;
-            Ok(Some(yes))
+            ));
+            Some(yes)
         })
         .await
     }
@@ -193,59 +199,80 @@ impl Approve {
 async fn follow(
     session: &mut Session,
     output: &Output,
-    on_confirm: impl Fn(&PairingChanged) -> Result<Option<bool>, Failure>,
+    on_confirm: impl Fn(&PairingChanged) -> Option<bool>,
 ) -> Result<Outcome, Failure> {
     let mut bar = progress::Bar::new(output, "History");
+    let mut wait = Wait::new(output, "the relay", STEP_LIMIT);
     loop {
-        let Ok(notice) = serde_json::from_value::<Notice>(session.notice().await) else {
-            continue;
+        let notice = match wait.notice(session).await {
+            Ok(notice) => notice,
+            Err(failure) => {
+                bar.end();
+                return Err(failure);
+            }
         };
         match &notice {
-            Notice::Pairing(_) | Notice::Transfer(_) => output.object(&notice)?,
+            Notice::Pairing(_) | Notice::Transfer(_) => output.object(&notice),
             _ => continue,
         }
         let changed = match notice {
             Notice::Transfer(progress) => {
                 bar.show(progress.done, progress.total);
+                wait.progressed();
                 continue;
             }
             Notice::Pairing(changed) => changed,
             _ => continue,
         };
+        wait.progressed();
         match changed.stage {
             // On the old device: which one asks comes next.
             PairingStage::Agreed if changed.device.is_none() => {}
             PairingStage::Meeting => {}
-            PairingStage::Code => show_code(&changed, output)?,
-            PairingStage::Agreed => output.aside(format!(
-                "The other device asks whether to admit this one; it must show {}.",
-                styled(BOLD, changed.device.as_deref().unwrap_or_default()),
-            )),
+            PairingStage::Code => {
+                show_code(&changed, output);
+                if output.is_lost() {
+                    let why = "the code could not be printed";
+                    return Err(Failure::NotPrinted(why.to_owned()));
+                }
+                wait.change("the other device", CODE_LIMIT);
+            }
+            PairingStage::Agreed => {
+                output.aside(format!(
+                    "The other device asks whether to admit this one; it must show {}.",
+                    styled(BOLD, changed.device.as_deref().unwrap_or_default()),
+                ));
+                wait.change("the other device's person", CODE_LIMIT);
+            }
             PairingStage::Confirm => {
-                let Some(yes) = on_confirm(&changed)? else {
+                let Some(yes) = on_confirm(&changed) else {
                     continue;
                 };
                 let accept = yes || prompt::agrees("Admit it?").await?;
                 let confirm = Request::ConfirmDevice(ConfirmDevice { accept });
                 let _: Value = session.ask(&confirm).await?;
+                wait.change("the relay to admit the device", STEP_LIMIT);
             }
             PairingStage::Admitting => output.aside(styled(FAINT, "Admitting the device…")),
-            PairingStage::Admitted => output.line(match &changed.address {
-                Some(address) => format!(
-                    "{} This is a device of {} now.",
-                    styled(GOOD, "✓"),
-                    styled(BOLD, one_line(address))
-                ),
-                None => format!("{} It is one of your devices now.", styled(GOOD, "✓")),
-            })?,
+            PairingStage::Admitted => {
+                output.line(match &changed.address {
+                    Some(address) => format!(
+                        "{} This is a device of {} now.",
+                        styled(GOOD, "✓"),
+                        styled(BOLD, one_line(address))
+                    ),
+                    None => format!("{} It is one of your devices now.", styled(GOOD, "✓")),
+                });
+                wait.change("the history", HISTORY_LIMIT);
+            }
             PairingStage::Done => {
                 bar.end();
-                output.line(format!("{} The history has arrived.", styled(GOOD, "✓")))?;
-                progress::conversations_settled(session).await?;
+                output.line(format!("{} The history has arrived.", styled(GOOD, "✓")));
+                progress::conversations_settled(session, output).await?;
                 return Ok(Outcome::Done);
             }
             PairingStage::Refused => {
-                output.line(styled(WARN, "The device was not admitted."))?;
+                output.line(styled(WARN, "The device was not admitted."));
                 return Ok(Outcome::Failed);
             }
             PairingStage::Failed => {
@@ -259,19 +286,18 @@ async fn follow(
     }
 }
 
-fn show_code(changed: &PairingChanged, output: &Output) -> Result<(), Failure> {
+fn show_code(changed: &PairingChanged, output: &Output) {
     if let Some(text) = &changed.qr {
         for line in qr::lines(text).unwrap_or_default() {
-            output.line(format!("  {line}"))?;
+            output.line(format!("  {line}"));
         }
-        output.line(styled(FAINT, format!("  {text}\n")))?;
+        output.line(styled(FAINT, format!("  {text}\n")));
     }
     let code = changed.code.as_deref().unwrap_or_default();
     output.line(format!(
         "On a device that has the account, scan this or run:\n\n  waxwing devices approve {}\n",
         styled(BOLD, code)
-    ))?;
-    Ok(())
+    ));
 }
 
 impl Revoke {
@@ -282,32 +308,25 @@ impl Revoke {
             device: self.device,
         };
         let _: Value = session.ask(&Request::RevokeDevice(revoke)).await?;
-        let changing = async {
-            loop {
-                let notice = serde_json::from_value(session.notice().await);
-                let Ok(Notice::Devices(changed)) = notice else {
-                    continue;
-                };
-                if let Some(problem) = changed.problem {
-                    return Err(Failure::from(problem));
+        let mut wait = Wait::new(output, "the relay to revoke the device", CHANGE_LIMIT);
+        let changed = loop {
+            match wait.notice(session).await {
+                Ok(Notice::Devices(changed)) => {
+                    if let Some(problem) = changed.problem {
+                        return Err(problem.into());
+                    }
+                    if changed.devices.len() < before.len() {
+                        break changed;
+                    }
                 }
-                if changed.devices.len() < before.len() {
-                    return Ok(changed);
-                }
+                Ok(_) => {}
+                Err(failure) => return Err(failure),
             }
         };
-        let Ok(changed) = timeout(CHANGE_LIMIT, changing).await else {
-            return Err(Problem::RelayDown {
-                detail: "it did not change the list in time; the next waxwing command tries again"
-                    .into(),
-            }
-            .into());
-        };
-        let changed = changed?;
         let gone = before
             .iter()
             .find(|one| changed.devices.iter().all(|left| left.id != one.id));
-        output.object(&Notice::Devices(changed.clone()))?;
+        output.object(&Notice::Devices(changed.clone()));
         output.line(format!(
             "{} {} is revoked: it cannot read anything sent from now on.",
             styled(GOOD, "✓"),
@@ -315,8 +334,8 @@ impl Revoke {
                 || "The device".to_owned(),
                 |gone| styled(BOLD, one_line(gone.name.as_deref().unwrap_or(&gone.short))),
             ),
-        ))?;
-        progress::conversations_settled(session).await?;
+        ));
+        progress::conversations_settled(session, output).await?;
         Ok(Outcome::Done)
     }
 }

@@ -81,13 +81,13 @@ impl Export {
             "entries": done.entries,
             "files": done.files,
             "files_missing": done.files_missing,
-        }))?;
+        }));
         output.line(format!(
             "{} entries and {} files are in {}. Open conversation.html to read them.",
             done.entries,
             done.files,
             one_line(&self.to.display().to_string())
-        ))?;
+        ));
         if done.files_missing > 0 && what.with_files {
             output.line(styled(
                 WARN,
@@ -95,9 +95,9 @@ impl Export {
                     "{} files are not on this device; `waxwing save` fetches them.",
                     done.files_missing
                 ),
-            ))?;
+            ));
         }
-        output.line("They are not encrypted: anybody who can read the folder can read them.")?;
+        output.line("They are not encrypted: anybody who can read the folder can read them.");
         Ok(Outcome::Done)
     }
 }
@@ -111,12 +111,12 @@ impl Import {
             "type": "imported",
             "added": done.added,
             "known": done.known,
-        }))?;
+        }));
         output.line(format!(
             "{} messages were imported; {} were here already. Imported messages are marked, \
              because nothing proves who wrote them.",
             done.added, done.known
-        ))?;
+        ));
         Ok(Outcome::Done)
     }
 }

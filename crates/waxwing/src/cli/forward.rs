@@ -1,7 +1,5 @@
 //! `waxwing forward`.
 
-use std::time::Duration;
-
 use clap::Args;
 use waxwing_client::Session;
 use waxwing_engine::api::{
@@ -13,16 +11,13 @@ use super::{
     messages::Which,
     progress::Bar,
     recipients::{Delivery, recipients, see_all_through},
-    save::{gone, here},
-    send::{FILES_WAIT, see_through},
+    save::{QUIET_LIMIT, gone, here},
+    send::{Limit, see_through},
 };
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
 };
-
-/// For a message without files, for so long.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// `waxwing forward`.
 #[derive(Debug, Args)]
@@ -40,7 +35,7 @@ impl Forward {
         session.subscribe().await?;
         let message = self.which.find(session).await?;
         let files = open_all(session, output, &message).await?;
-        let wait = if files.is_empty() { WAIT } else { FILES_WAIT };
+        let limit = Some(Limit::usual(!files.is_empty()));
         let mut all = Vec::new();
         for to in recipients(&self.to) {
             let attachments = seal_again(session, output, &files).await?;
@@ -55,9 +50,9 @@ impl Forward {
         if all.len() == 1
             && let Some(only) = all.pop()
         {
-            return see_through(session, output, only.sent?, Some(wait)).await;
+            return see_through(session, output, only.sent?, limit).await;
         }
-        see_all_through(session, output, all, Some(wait)).await
+        Ok(see_all_through(session, output, all, limit).await)
     }
 }
 
@@ -76,7 +71,11 @@ async fn open_all(
             message: message.id,
             number: file.number,
         };
-        files.push(here(session, output, of).await?.ok_or_else(gone)?);
+        files.push(
+            here(session, output, of, QUIET_LIMIT)
+                .await?
+                .ok_or_else(gone)?,
+        );
     }
     Ok(files)
 }

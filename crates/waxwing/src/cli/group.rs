@@ -8,7 +8,7 @@ use serde_json::Value;
 use waxwing_client::{Session, now};
 use waxwing_engine::api::{
     ChangeGroup, Conversation, ConversationKind, CreateGroup, DecideJoin, Group as Shown,
-    GroupCreated, Invite, Invited, Join, Of, Problem, Request, RevokeInvitation,
+    GroupCreated, Invite, Invited, Join, LeaveGroup, Of, Problem, Request, RevokeInvitation,
 };
 use waxwing_protocol::{limits, time::Span};
 
@@ -18,6 +18,9 @@ use crate::{
     output::{BOLD, FAINT, GOOD, Output, WARN, styled},
     text::{clock, day, one_line},
 };
+
+/// Members who are named where one has to be chosen, at most.
+const NAMED: usize = 10;
 
 /// `waxwing group`.
 #[derive(Debug, Args)]
@@ -138,8 +141,18 @@ Example:
     /// Leave a group
     #[command(after_help = "\
 The others see that you left. You keep the history, and get no new messages. If you are the
-last admin, somebody else becomes an admin first.")]
-    Leave(Which),
+last admin, you choose who becomes an admin in your place.
+
+Examples:
+  waxwing group leave Family
+  waxwing group leave Family --successor carol@example.org")]
+    Leave {
+        #[command(flatten)]
+        which: Which,
+        /// The member who becomes an admin in your place
+        #[arg(long, value_name = "ADDRESS")]
+        successor: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -188,11 +201,15 @@ impl Group {
             What::Create { name, members } => return create(session, output, name, members).await,
             What::List => return list(session, output).await,
             What::Show(which) => return show(session, output, which.group).await,
-            What::Leave(which) => {
+            What::Leave { which, successor } => {
                 let of = which.group;
-                let _: Value = session.ask(&Request::LeaveGroup(Of { of })).await?;
-                output.object(&serde_json::json!({ "type": "leaving" }))?;
-                output.line("You are leaving the group; the others will see that.")?;
+                if successor.is_none() {
+                    others_have_an_admin(session, &of).await?;
+                }
+                let leave = LeaveGroup { of, successor };
+                let _: Value = session.ask(&Request::LeaveGroup(leave)).await?;
+                output.object(&serde_json::json!({ "type": "leaving" }));
+                output.line("You are leaving the group; the others will see that.");
                 return settled(session, output).await;
             }
             What::Invite {
@@ -213,7 +230,7 @@ impl Group {
                 output.line(
                     "You have asked to join. The group appears once a device of the person who \
                      made the link is online and adds you.",
-                )?;
+                );
                 return Ok(outcome);
             }
             What::Accept(asker) => return decide(session, output, asker, true).await,
@@ -259,13 +276,41 @@ impl Group {
             },
         };
         let _: Value = session.ask(&Request::ChangeGroup(change)).await?;
-        output.object(&serde_json::json!({ "type": "changing" }))?;
+        output.object(&serde_json::json!({ "type": "changing" }));
         let outcome = settled(session, output).await?;
         if outcome == Outcome::Done {
-            output.line("Done.")?;
+            output.line("Done.");
         }
         Ok(outcome)
     }
+}
+
+/// The last admin of a group chooses who follows, unless there is no choice.
+async fn others_have_an_admin(session: &mut Session, of: &str) -> Result<(), Failure> {
+    let of = of.to_owned();
+    let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
+    let is_admin = shown
+        .members
+        .iter()
+        .any(|member| member.own && member.admin);
+    let others: Vec<_> = shown.members.iter().filter(|member| !member.own).collect();
+    if !is_admin || others.len() < 2 || others.iter().any(|member| member.admin) {
+        return Ok(());
+    }
+    let names: Vec<String> = others
+        .iter()
+        .take(NAMED)
+        .map(|member| one_line(&member.address))
+        .collect();
+    let more = if others.len() > NAMED { ", …" } else { "" };
+    Err(Failure::Said {
+        code: "group_needs_admin",
+        sentence: format!(
+            "You are the last admin of this group. Choose who becomes an admin in your place with \
+             --successor: {}{more}.",
+            names.join(", ")
+        ),
+    })
 }
 
 /// Base64 of a picture that is small enough.
@@ -291,7 +336,7 @@ async fn done(
     kind: &str,
 ) -> Result<Outcome, Failure> {
     let _: Value = session.ask(request).await?;
-    output.object(&serde_json::json!({ "type": kind }))?;
+    output.object(&serde_json::json!({ "type": kind }));
     settled(session, output).await
 }
 
@@ -324,8 +369,8 @@ async fn invite(
         expires_at,
     });
     let Invited { id, link } = session.ask(&request).await?;
-    output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }))?;
-    output.line(link)?;
+    output.object(&serde_json::json!({ "type": "invited", "id": id, "link": link }));
+    output.line(link);
     output.aside(format!(
         "Its id is {id}; `waxwing group revoke` revokes it."
     ));
@@ -343,11 +388,11 @@ async fn create(
     output.object(&serde_json::json!({
         "type": "group_created",
         "conversation": conversation,
-    }))?;
+    }));
     output.line(format!(
         "The group is created.\n  {}",
         styled(FAINT, format!("its id is {conversation}"))
-    ))?;
+    ));
     settled(session, output).await
 }
 
@@ -358,13 +403,12 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
         .filter(|conversation| conversation.kind == ConversationKind::Group)
         .collect();
     if groups.is_empty() {
-        output
-            .line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.")?;
+        output.line("You are not in any group; `waxwing group create NAME ADDRESS…` creates one.");
     }
     for group in groups {
         let of = group.id.to_string();
         let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
-        output.object(&json(&shown))?;
+        output.object(&json(&shown));
         let unread = match group.unread {
             0 => String::new(),
             count => styled(BOLD, format!("  {count} unread")),
@@ -378,21 +422,21 @@ async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Failure
             "{}{gone}{unread}\n  {}",
             styled(BOLD, one_line(&shown.name)),
             styled(FAINT, shown.conversation)
-        ))?;
+        ));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outcome, Failure> {
     let shown: Shown = session.ask(&Request::Group(Of { of })).await?;
-    output.object(&json(&shown))?;
+    output.object(&json(&shown));
     output.line(format!(
         "{}\n  {}",
         styled(BOLD, one_line(&shown.name)),
         styled(FAINT, shown.conversation)
-    ))?;
+    ));
     if shown.left {
-        output.line(styled(WARN, "  You are no longer a member."))?;
+        output.line(styled(WARN, "  You are no longer a member."));
     }
     for member in &shown.members {
         let who = if member.own {
@@ -411,14 +455,14 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         } else {
             String::new()
         };
-        output.line(format!("  {who}{verified}{admin}"))?;
+        output.line(format!("  {who}{verified}{admin}"));
     }
     for address in &shown.asking {
         let address = one_line(address);
         output.line(format!(
             "  {address} {}",
             styled(WARN, "asks to join: waxwing group accept, or decline")
-        ))?;
+        ));
     }
     for invitation in &shown.invitations {
         let mut line = format!("  Invitation {}", invitation.id);
@@ -431,16 +475,16 @@ async fn show(session: &mut Session, output: &Output, of: String) -> Result<Outc
         if let Some(link) = &invitation.link {
             line = format!("{line}\n    {}", one_line(link));
         }
-        output.line(styled(FAINT, line))?;
+        output.line(styled(FAINT, line));
     }
     for address in &shown.coming {
         let address = one_line(address);
-        output.line(styled(FAINT, format!("  {address} is being added")))?;
+        output.line(styled(FAINT, format!("  {address} is being added")));
     }
     if shown.everybody_adds {
-        output.line(styled(FAINT, "  Every member can add others."))?;
+        output.line(styled(FAINT, "  Every member can add others."));
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 fn json(shown: &Shown) -> Value {

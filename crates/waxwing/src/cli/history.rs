@@ -5,7 +5,7 @@ use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{self, Entry, FindMessage, Message, MessageId, Request, Timestamp};
 
-use super::arguments::Whose;
+use super::{arguments::Whose, reply};
 use crate::{
     outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, Output, styled},
@@ -97,28 +97,36 @@ impl History {
             output.line(styled(
                 FAINT,
                 "… there are older ones; a higher --limit shows more",
-            ))?;
+            ));
         }
         let mut last_day = String::new();
         for entry in &entries {
-            output.object(entry)?;
+            if output.is_lost() {
+                break;
+            }
+            output.object(entry);
             let day = day(moment(entry));
             if day != last_day {
-                output.line(styled(BOLD, &day))?;
+                output.line(styled(BOLD, &day));
                 last_day = day;
             }
             match entry {
-                Entry::Message(message) if self.ids => {
-                    let id = styled(FAINT, short(message.id));
-                    output.line(format!("{id}  {}", output::message(message, false)))?;
+                Entry::Message(message) => {
+                    let quoted = reply::quoted(session, message).await;
+                    let lines = output::message_in_reply(message, false, quoted.as_deref());
+                    output.line(if self.ids {
+                        format!("{}  {lines}", styled(FAINT, short(message.id)))
+                    } else {
+                        lines
+                    });
                 }
-                _ => output.line(output::entry(entry))?,
+                _ => output.line(output::entry(entry)),
             }
         }
         if entries.is_empty() {
-            output.line("There is nothing to show.")?;
+            output.line("There is nothing to show.");
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 }
 

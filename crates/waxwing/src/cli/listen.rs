@@ -1,28 +1,33 @@
 //! `waxwing listen`.
 //!
 //! **Always.** A message is printed before it counts as read: if this process is killed in
-//! between, the message is printed again rather than lost. With `--count` the command ends
+//! between, or the output fails, the message is printed again rather than lost. What stands in one
+//! conversation is printed in the relay's order, no matter what the senders' clocks say. With
+//! `--count` the command ends
 //! once the relay has the receipts for the printed messages, so that the senders learn of it,
 //! or when the relay has not taken them for a while.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{
     Account, Connection, Conversation, ConversationId, Direction, Entry, History, MarkRead,
-    Message, MessageId, Notice, Problem, RegistrationStage, Request, Status,
+    Message, MessageId, Notice, Problem, RegistrationStage, Request, Status, Timestamp,
 };
 
-use super::history::Entries;
+use super::{history::Entries, reply, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
-    output::{self, FAINT, Output, WARN, styled},
+    output::{self, BOLD, FAINT, Output, WARN, styled},
     sentence,
-    text::one_line,
+    text::{day, one_line},
 };
 
 /// Entries of a conversation that are asked for at once.
@@ -62,6 +67,8 @@ impl Listen {
             output,
             left: self.count,
             printed: HashSet::new(),
+            shown: HashMap::new(),
+            last_day: String::new(),
         };
         let finished = match self.timeout {
             None => listening.run().await.map(Some)?,
@@ -74,31 +81,28 @@ impl Listen {
             output.aside("The time is up, and fewer messages arrived than --count asked for.");
             return Ok(Outcome::Failed);
         }
-        if self.count.is_some()
-            && timeout(RECEIPTS_LIMIT, receipts_accepted(session))
-                .await
-                .ok()
-                .transpose()?
-                .is_none()
-        {
+        if self.count.is_some() && !receipts_accepted(session, output).await? {
             output.aside(
                 "The relay has not taken the receipts yet, so the senders do not know that their \
                  messages arrived. The next waxwing command that reaches the relay sends the \
                  receipts.",
             );
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 }
 
-/// Waits until the relay has every receipt.
-async fn receipts_accepted(session: &mut Session) -> Result<(), Failure> {
+/// Waits until the relay has every receipt; gives whether it has.
+async fn receipts_accepted(session: &mut Session, output: &Output) -> Result<bool, Failure> {
+    let mut wait = Wait::new(output, "the relay to accept the receipts", RECEIPTS_LIMIT);
     loop {
         let status: Status = session.ask(&Request::Status).await?;
         if status.receipts == 0 {
-            return Ok(());
+            return Ok(true);
         }
-        sleep(AGAIN).await;
+        if wait.pause(session, AGAIN).await.is_err() {
+            return Ok(false);
+        }
     }
 }
 
@@ -109,12 +113,17 @@ struct Listening<'a> {
     left: Option<u64>,
     /// A message can be among the unread ones and come as a notice as well.
     printed: HashSet<MessageId>,
+    /// What of a message people saw last: nothing is printed where only ticks have changed.
+    shown: HashMap<MessageId, String>,
+    /// The day of what was printed last.
+    last_day: String,
 }
 
 impl Listening<'_> {
     async fn run(&mut self) -> Result<(), Failure> {
         self.unread().await?;
-        while self.left != Some(0) {
+        // Nobody reads what would be printed, and it must not count as read.
+        while self.left != Some(0) && !self.output.is_lost() {
             let notice = self.session.notice().await;
             self.notice(notice).await?;
         }
@@ -124,16 +133,15 @@ impl Listening<'_> {
     /// Prints what has come and was not read yet.
     async fn unread(&mut self) -> Result<(), Failure> {
         let Conversations { conversations } = self.session.ask(&Request::Conversations).await?;
-        let mut messages = Vec::new();
+        let mut unread = Vec::new();
         for conversation in conversations
             .iter()
             .filter(|conversation| conversation.unread > 0)
         {
-            messages.extend(self.unread_in(conversation).await?);
+            unread.push(self.unread_in(conversation).await?.into());
         }
-        messages.sort_by_key(|message| message.sent_at);
-        for message in messages {
-            if self.left == Some(0) {
+        for message in merged(unread) {
+            if self.left == Some(0) || self.output.is_lost() {
                 break;
             }
             self.message(message).await?;
@@ -159,11 +167,13 @@ impl Listening<'_> {
             });
             let messages: Vec<_> = messages.collect();
             let oldest = messages.first().map(|message| message.id);
-            unread.extend(
-                messages
-                    .into_iter()
-                    .filter(|message| message.direction == Direction::In && !message.read),
-            );
+            let mut page: Vec<_> = messages
+                .into_iter()
+                .filter(|message| message.direction == Direction::In && !message.read)
+                .collect();
+            // The pages come from the newest to the oldest.
+            page.append(&mut unread);
+            unread = page;
             if !more || oldest.is_none() || unread.len() as u64 >= conversation.unread {
                 return Ok(unread);
             }
@@ -171,17 +181,35 @@ impl Listening<'_> {
         }
     }
 
+    /// Prints a message: from somebody else, or from another device of this account.
     async fn message(&mut self, message: Message) -> Result<(), Failure> {
-        if message.direction != Direction::In || !self.printed.insert(message.id) {
+        if !self.printed.insert(message.id) {
             return Ok(());
         }
         let (conversation, id) = (message.conversation, message.id);
-        self.output.line(output::message(&message, true))?;
-        self.output.object(&Notice::Message(message))?;
+        let came_in = message.direction == Direction::In;
+        self.shown.insert(id, visible(&message));
+        self.date(message.sent_at);
+        let quoted = reply::quoted(self.session, &message).await;
+        let lines = output::message_in_reply(&message, true, quoted.as_deref());
+        self.output.line(lines);
+        self.output.object(&Notice::Message(message));
+        if !came_in || self.output.is_lost() {
+            return Ok(());
+        }
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
         }
         self.mark_read(conversation, id).await
+    }
+
+    /// Prints the day, if it is another than that of what was printed last.
+    fn date(&mut self, at: Timestamp) {
+        let day = day(at);
+        if day != self.last_day {
+            self.output.line(styled(BOLD, &day));
+            self.last_day = day;
+        }
     }
 
     async fn mark_read(
@@ -206,10 +234,16 @@ impl Listening<'_> {
             Notice::Message(message) => return self.message(message).await,
             other => other,
         };
-        self.output.object(&notice)?;
+        self.output.object(&notice);
         match notice {
-            Notice::Event(event) => self.output.line(output::event(&event))?,
-            Notice::Gap(gap) => self.output.line(output::gap(&gap))?,
+            Notice::Event(event) => {
+                self.date(event.at);
+                self.output.line(output::event(&event));
+            }
+            Notice::Gap(gap) => {
+                self.date(gap.at);
+                self.output.line(output::gap(&gap));
+            }
             Notice::Connection(changed) => match changed.connection {
                 Connection::Online => self.output.aside(styled(FAINT, "Connected.")),
                 Connection::Offline => self.output.aside(match changed.problem {
@@ -224,9 +258,14 @@ impl Listening<'_> {
                 ));
             }
             Notice::MessageChanged(message) => {
-                self.output.line(styled(FAINT, output::changed(&message)))?;
+                let now = visible(&message);
+                let before = self.shown.insert(message.id, now.clone());
+                let changed = before.map_or_else(|| was_amended(&message), |before| before != now);
+                if changed {
+                    self.output.line(styled(FAINT, output::changed(&message)));
+                }
             }
-            Notice::Scheduled(changed) => self.output.line(output::scheduled(&changed))?,
+            Notice::Scheduled(changed) => self.output.line(output::scheduled(&changed)),
             Notice::Typing(typing) if typing.typing => {
                 let address = one_line(&typing.address);
                 self.output
@@ -246,5 +285,89 @@ impl Listening<'_> {
             | Notice::Lock(_) => {}
         }
         Ok(())
+    }
+}
+
+/// What people see of a message, without how far it has got and how much of its files is here.
+fn visible(message: &Message) -> String {
+    let Message {
+        text,
+        edited_at,
+        taken_back,
+        reactions,
+        poll,
+        ..
+    } = message;
+    serde_json::json!([text, edited_at, taken_back, reactions, poll]).to_string()
+}
+
+/// Whether somebody has said something of a message since it was sent.
+fn was_amended(message: &Message) -> bool {
+    let voted = message.poll.as_ref().is_some_and(|poll| poll.voters > 0);
+    message.edited_at.is_some() || message.taken_back || !message.reactions.is_empty() || voted
+}
+
+/// The messages of several conversations by their times. The order within a conversation, which is
+/// the relay's, stays.
+fn merged(mut conversations: Vec<VecDeque<Message>>) -> Vec<Message> {
+    let mut all = Vec::new();
+    loop {
+        let next = conversations
+            .iter_mut()
+            .filter(|messages| !messages.is_empty())
+            .min_by_key(|messages| messages.front().map(|message| message.sent_at));
+        match next.and_then(VecDeque::pop_front) {
+            Some(message) => all.push(message),
+            None => return all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_engine::api::{MessageState, Reaction, ReceiptCount};
+    use waxwing_protocol::time::Time;
+
+    use super::*;
+
+    fn message(number: u8, at: u64) -> Message {
+        Message::new(
+            MessageId::from_bytes([number; 32]),
+            ConversationId::from_bytes([1; 16]),
+            "bob@example.org".into(),
+            Time(at).into(),
+            Direction::In,
+        )
+    }
+
+    #[test]
+    fn a_wrong_clock_does_not_change_the_order_in_a_conversation() {
+        let one = VecDeque::from([message(1, 900), message(2, 100), message(3, 950)]);
+        let other = VecDeque::from([message(4, 500), message(5, 1_000)]);
+        let order: Vec<u8> = merged(vec![one, other])
+            .iter()
+            .map(|message| message.id.as_bytes()[0])
+            .collect();
+        assert_eq!(order, [4, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn ticks_and_transfers_are_no_news() {
+        let mut now = message(1, 1);
+        let before = visible(&now);
+        now.state = Some(MessageState::Read);
+        now.receipts = Some(ReceiptCount {
+            delivered: 1,
+            read: 1,
+            of: 2,
+        });
+        assert_eq!(visible(&now), before);
+        assert!(!was_amended(&now));
+        now.reactions.push(Reaction {
+            emoji: "👍".into(),
+            by: vec!["bob@example.org".into()],
+            own: false,
+        });
+        assert!(visible(&now) != before && was_amended(&now));
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use tokio::time::timeout;
 use waxwing_client::Session;
 use waxwing_engine::api::{Account, Notice, Problem, RegistrationStage, Request, SetLock, Status};
 
+use super::waiting::Wait;
 use crate::{
     outcome::{Failure, Outcome},
     output::{GOOD, Output, WARN, styled},
@@ -43,14 +43,14 @@ impl Lock {
         }
         match self.action {
             None => {}
-            Some(Action::Keep) => change(session, &Request::KeepAddress).await?,
+            Some(Action::Keep) => change(session, output, &Request::KeepAddress).await?,
             Some(action) => {
                 let locked = action == Action::On;
-                change(session, &Request::SetLock(SetLock { locked })).await?;
+                change(session, output, &Request::SetLock(SetLock { locked })).await?;
             }
         }
         let status: Status = session.ask(&Request::Status).await?;
-        output.object(&serde_json::json!({ "type": "lock", "locked": status.locked }))?;
+        output.object(&serde_json::json!({ "type": "lock", "locked": status.locked }));
         output.line(if self.action == Some(Action::Keep) {
             styled(GOOD, "✓ The address stays yours.")
         } else if status.locked {
@@ -66,28 +66,27 @@ impl Lock {
                  it for another account. You and your contacts would notice; `waxwing lock on` \
                  prevents it.",
             )
-        })?;
-        Ok(Outcome::Done)
+        });
+        Ok(match self.action {
+            None => Outcome::Shown,
+            Some(_) => Outcome::Done,
+        })
     }
 }
 
-async fn change(session: &mut Session, request: &Request) -> Result<(), Failure> {
+async fn change(session: &mut Session, output: &Output, request: &Request) -> Result<(), Failure> {
     session.subscribe().await?;
     let _: Value = session.ask(request).await?;
-    let changing = async {
-        loop {
-            if let Ok(Notice::Lock(changed)) = serde_json::from_value(session.notice().await) {
-                return changed;
+    let mut wait = Wait::new(output, "the relay to change the lock", LIMIT);
+    loop {
+        match wait.notice(session).await {
+            Ok(Notice::Lock(changed)) => {
+                return changed
+                    .problem
+                    .map_or(Ok(()), |problem| Err(problem.into()));
             }
+            Ok(_) => {}
+            Err(failure) => return Err(failure),
         }
-    };
-    match timeout(LIMIT, changing).await {
-        Ok(changed) => changed
-            .problem
-            .map_or(Ok(()), |problem| Err(problem.into())),
-        Err(_) => Err(Problem::RelayDown {
-            detail: "it does not answer; the next waxwing command asks it again".into(),
-        }
-        .into()),
     }
 }

@@ -5,11 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use waxwing_client::Session;
 use waxwing_engine::api::{
-    Edit as EditMessage, FindMessage, Message, MessageInfo, MessageOf, React as ReactTo, Request,
-    SetTimer,
+    Edit as EditMessage, Message, MessageInfo, MessageOf, React as ReactTo, Request, SetTimer,
 };
 
-use super::{arguments::Whose, wait_for_relay::settled};
+use super::{
+    arguments::{self, Whose},
+    reply,
+    wait_for_relay::settled,
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, GOOD, Output, styled},
@@ -48,7 +51,7 @@ pub struct Edit {
     #[command(flatten)]
     which: Which,
     /// The new text
-    #[arg(value_name = "TEXT")]
+    #[arg(value_name = "TEXT", allow_hyphen_values = true, value_parser = arguments::text)]
     text: String,
 }
 
@@ -89,9 +92,7 @@ fn seconds(text: &str) -> Result<u32, String> {
 impl Which {
     /// The message that is meant.
     pub async fn find(self, session: &mut Session) -> Result<Message, Failure> {
-        let prefix = self.message;
-        let request = Request::FindMessage(FindMessage { prefix });
-        Ok(session.ask(&request).await?)
+        arguments::message(session, self.message).await
     }
 
     /// Takes an own message back.
@@ -102,7 +103,7 @@ impl Which {
         output.line(
             "The message is deleted here, and the others' devices are asked to delete it. Somebody \
              may already have read or copied it.",
-        )?;
+        );
         Ok(outcome)
     }
 
@@ -113,15 +114,16 @@ impl Which {
         let Found { found } = session.ask(&request).await?;
         let mut last_day = String::new();
         for message in &found {
-            output.object(message)?;
+            output.typed("message", message);
             let day = day(message.sent_at);
             if day != last_day {
-                output.line(styled(BOLD, &day))?;
+                output.line(styled(BOLD, &day));
                 last_day = day;
             }
-            output.line(output::message(message, true))?;
+            let quoted = reply::quoted(session, message).await;
+            output.line(output::message_in_reply(message, true, quoted.as_deref()));
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 
     /// Shows everything that is known of a message.
@@ -129,16 +131,16 @@ impl Which {
         let message = self.find(session).await?.id;
         let request = Request::MessageInfo(MessageOf { message });
         let info: MessageInfo = session.ask(&request).await?;
-        output.object(&info)?;
-        output.line(styled(BOLD, day(info.message.sent_at)))?;
-        output.line(output::message(&info.message, true))?;
-        output.line(styled(FAINT, format!("  {}", info.message.id)))?;
+        output.typed("message_info", &info);
+        output.line(styled(BOLD, day(info.message.sent_at)));
+        output.line(output::message(&info.message, true));
+        output.line(styled(FAINT, format!("  {}", info.message.id)));
         for version in info.versions.iter().filter(|_| info.versions.len() > 1) {
             output.line(format!(
                 "  {}  said: {}",
                 styled(FAINT, clock(version.at)),
                 one_line(&version.text)
-            ))?;
+            ));
         }
         for receipt in &info.receipts {
             let state = match (receipt.delivered_at, receipt.read_at) {
@@ -146,9 +148,9 @@ impl Which {
                 (Some(at), None) => styled(FAINT, format!("received, {}", clock(at))),
                 (None, None) => styled(FAINT, "not known yet"),
             };
-            output.line(format!("  {}: {state}", one_line(&receipt.address)))?;
+            output.line(format!("  {}: {state}", one_line(&receipt.address)));
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 }
 
@@ -187,7 +189,7 @@ impl Disappear {
                  wants to keep a message still can.",
                 output::duration(&seconds.to_string())
             ),
-        })?;
+        });
         Ok(outcome)
     }
 }
@@ -204,6 +206,6 @@ pub async fn done(
     if let (Some(object), Value::Object(result)) = (object.as_object_mut(), result) {
         object.extend(result);
     }
-    output.object(&object)?;
+    output.object(&object);
     settled(session, output).await
 }

@@ -1,7 +1,7 @@
 //! The command line: all commands, and what runs them.
 //!
 //! **Elsewhere.** Each command has a file beside this one, and nothing of this file: what commands
-//! share is in `arguments`, `progress` and `wait_for_relay`. [`crate::output`] prints results, and
+//! share is in `arguments`, `progress`, `waiting` and `wait_for_relay`. [`crate::output`] prints results, and
 //! [`crate::outcome`] says how a command ends.
 //!
 //! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
@@ -35,6 +35,7 @@ mod progress;
 mod recipients;
 mod recover;
 mod register;
+mod reply;
 mod report;
 mod requests;
 mod save;
@@ -44,8 +45,9 @@ mod send;
 mod sms;
 mod verify;
 mod wait_for_relay;
+mod waiting;
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,7 +77,8 @@ Getting started:
   waxwing listen
 
 The relay prints its URL, with its pin, when it starts. Every command explains itself with
---help. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox."
+--help. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 waiting in the outbox. They tell what
+happened, even if the output could not be printed."
 )]
 pub struct Cli {
     /// The folder with this account's keys and messages
@@ -595,9 +598,9 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     // What needs no account opens no home.
     cli.command = match cli.command {
         Command::Completions(completions) => {
-            return completions.run(Cli::command()).map_err(Into::into);
+            return Ok(completions.run(Cli::command(), output));
         }
-        Command::Man(man) => return man.run(Cli::command()).map_err(Into::into),
+        Command::Man(man) => return man.run(Cli::command(), output),
         Command::Sms(sms) => match sms.without_home(output) {
             Ok(done) => return done,
             Err(sms) => Command::Sms(sms),
@@ -605,7 +608,8 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         Command::Audit(Audit::Verify(verify)) => return verify.run(output),
         Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
         Command::Audit(Audit::Follow(follow)) => {
-            return interruptible(Box::pin(follow.run(cli.home.as_deref(), output))).await;
+            let following = Box::pin(follow.run(cli.home.as_deref(), output));
+            return interruptible(following, Outcome::Done).await;
         }
         other => other,
     };
@@ -623,12 +627,27 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
             detail: "no home folder is known".to_owned(),
         })?;
     let mut session = Session::open(&home, Box::new(Keys::new(cli.key_store))).await?;
+    // The others show the alarms themselves, or to programs.
     let reminds = !matches!(
         cli.command,
-        Command::Rpc | Command::App(_) | Command::Alarms(_)
+        Command::Rpc | Command::App(_) | Command::Alarms(_) | Command::Doctor
     );
+    // These end only because somebody ends them.
+    let serves = matches!(
+        cli.command,
+        Command::Rpc | Command::App(_) | Command::Listen(_)
+    );
+    let when_terminated = if serves {
+        Outcome::Done
+    } else {
+        Outcome::Terminated
+    };
     let command = command(cli.command, message, &mut session, output);
-    let result = interruptible(Box::pin(command)).await;
+    let mut result = interruptible(Box::pin(command), when_terminated).await;
+    let was_ended = matches!(result, Ok(Outcome::Interrupted | Outcome::Terminated));
+    if was_ended && output.is_waiting() {
+        result = Ok(send::tell_queued(output));
+    }
     if reminds && result.is_ok() {
         alarms::remind(&mut session, output).await;
     }
@@ -639,12 +658,14 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
 /// Runs a command until it ends, or somebody ends it.
 async fn interruptible(
     command: impl Future<Output = Result<Outcome, Failure>>,
+    when_terminated: Outcome,
 ) -> Result<Outcome, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
+        biased;
         result = command => result,
         _ = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
-        _ = terminate.recv() => Ok(Outcome::Interrupted),
+        _ = terminate.recv() => Ok(when_terminated),
     }
 }
 
@@ -706,7 +727,11 @@ async fn command(
         Command::Lock(lock) => lock.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
-            stdio::run(session).await?;
+            match stdio::run(session).await {
+                // The program that called has ended.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                result => result?,
+            }
             Ok(Outcome::Done)
         }
         // These were done before.

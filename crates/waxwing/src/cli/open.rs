@@ -4,13 +4,17 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
-use tokio::time::sleep;
 use waxwing_client::{Session, blobs::Blobs};
 use waxwing_engine::api::{
     AttachmentOf, AttachmentState, Message, MessageOf, Problem, Request, ViewedOnce,
 };
 
-use super::{messages::Which, save::gone, wait_for_relay::settled};
+use super::{
+    messages::Which,
+    save::{QUIET_LIMIT, gone},
+    wait_for_relay::settled,
+    waiting::Wait,
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
@@ -45,13 +49,13 @@ impl Open {
         let question = "You can open this message once; then it is deleted on all your devices. \
                         Open it now?";
         if !self.yes && !prompt::agrees(question).await? {
-            output.line("It was not opened.")?;
+            output.line("It was not opened.");
             return Ok(Outcome::Failed);
         }
         if !message.attachments.is_empty() {
             // Before it is opened: afterwards nobody could try again.
             Blobs::target("file", &self.to.join(""))?;
-            fetch(session, &message).await?;
+            fetch(session, output, &message).await?;
         }
         let of = MessageOf {
             message: message.id,
@@ -68,19 +72,21 @@ impl Open {
             "id": message.id,
             "text": opened.text,
             "paths": paths,
-        }))?;
+        }));
         if !opened.text.is_empty() {
-            output.line(harmless(&opened.text))?;
+            output.line(harmless(&opened.text));
         }
         for path in &paths {
-            output.line(format!("Saved {}", one_line(&path.display().to_string())))?;
+            output.line(format!("Saved {}", one_line(&path.display().to_string())));
         }
         settled(session, output).await
     }
 }
 
 /// Waits until all files are here.
-async fn fetch(session: &mut Session, message: &Message) -> Result<(), Failure> {
+async fn fetch(session: &mut Session, output: &Output, message: &Message) -> Result<(), Failure> {
+    let mut wait = Wait::new(output, "the files", QUIET_LIMIT);
+    let mut percent = 0;
     let mut asked = false;
     loop {
         let prefix = message.id.to_string();
@@ -107,6 +113,11 @@ async fn fetch(session: &mut Session, message: &Message) -> Result<(), Failure> 
             return Ok(());
         }
         asked = true;
-        sleep(AGAIN).await;
+        let now_percent = now.attachments.iter().map(|file| file.percent).sum();
+        if now_percent > percent {
+            percent = now_percent;
+            wait.progressed();
+        }
+        wait.pause(session, AGAIN).await?;
     }
 }

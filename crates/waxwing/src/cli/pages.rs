@@ -1,12 +1,13 @@
 //! `waxwing completions` and `waxwing man`, generated from the command line's definition.
 
-use std::io::{self, Write as _};
-
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man as Page;
 
-use crate::outcome::Outcome;
+use crate::{
+    outcome::{Failure, Outcome},
+    output::Output,
+};
 
 /// `waxwing completions`.
 #[derive(Debug, Args)]
@@ -17,11 +18,11 @@ pub struct Completions {
 
 impl Completions {
     /// Prints the script for all commands.
-    pub fn run(&self, mut all: Command) -> io::Result<Outcome> {
+    pub fn run(&self, mut all: Command, output: &Output) -> Outcome {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut all, "waxwing", &mut script);
-        io::stdout().lock().write_all(&script)?;
-        Ok(Outcome::Done)
+        output.raw(&script);
+        Outcome::Shown
     }
 }
 
@@ -34,7 +35,7 @@ pub struct Man {
 
 impl Man {
     /// Prints the page.
-    pub fn run(&self, mut all: Command) -> io::Result<Outcome> {
+    pub fn run(&self, mut all: Command, output: &Output) -> Result<Outcome, Failure> {
         all.build();
         let mut pages = Vec::new();
         if self.command.is_none() {
@@ -55,10 +56,10 @@ impl Man {
         if pages.is_empty() {
             let name = self.command.clone().unwrap_or_default();
             let message = format!("there is no command {name:?}; see waxwing --help");
-            all.error(clap::error::ErrorKind::InvalidSubcommand, message)
-                .exit();
+            let error = all.error(clap::error::ErrorKind::InvalidSubcommand, message);
+            return Err(Failure::Usage(Box::new(error)));
         }
-        io::stdout().lock().write_all(&pages)?;
-        Ok(Outcome::Done)
+        output.raw(&pages);
+        Ok(Outcome::Shown)
     }
 }

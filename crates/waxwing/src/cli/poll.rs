@@ -4,7 +4,10 @@ use clap::{Args, Subcommand};
 use waxwing_client::Session;
 use waxwing_engine::api::{self, MessageOf, Problem, Request};
 
-use super::messages::{Which, done};
+use super::{
+    arguments::text,
+    messages::{Which, done},
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
@@ -20,7 +23,7 @@ pub struct Poll {
     #[arg(value_name = "ADDRESS|GROUP|CONVERSATION", required = true)]
     whose: Option<String>,
     /// The question: at most 500 bytes
-    #[arg(value_name = "QUESTION", required = true)]
+    #[arg(value_name = "QUESTION", required = true, allow_hyphen_values = true, value_parser = text)]
     question: Option<String>,
     /// The options: 2 to 12, of at most 100 bytes each
     #[arg(value_name = "OPTION", required = true, num_args = 2..=12)]

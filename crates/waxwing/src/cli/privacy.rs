@@ -87,7 +87,7 @@ async fn set_blocked(
     let object = serde_json::json!({ "type": kind, "address": address });
     let request = Request::Block(BlockContact { address, blocked });
     let _: Value = session.ask(&request).await?;
-    output.object(&object)?;
+    output.object(&object);
     settled(session, output).await
 }
 
@@ -100,13 +100,13 @@ async fn list_blocked(session: &mut Session, output: &Output) -> Result<Outcome,
             "address": one.address,
             "account_id": one.account_id,
             "blocked": true,
-        }))?;
-        output.line(styled(BOLD, one_line(&one.address)))?;
+        }));
+        output.line(styled(BOLD, one_line(&one.address)));
     }
     if blocked.is_empty() {
-        output.line("You have not blocked anybody.")?;
+        output.line("You have not blocked anybody.");
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 impl Receipts {
@@ -119,7 +119,7 @@ impl Receipts {
             read: changed(self.read, now.read),
             typing: changed(self.typing, now.typing),
         };
-        let mut outcome = Outcome::Done;
+        let mut outcome = Outcome::Shown;
         if wanted != now {
             let request = Request::SetReceipts(SetReceipts {
                 delivered: wanted.delivered,
@@ -134,19 +134,19 @@ impl Receipts {
             "delivered": wanted.delivered,
             "read": wanted.read,
             "typing": wanted.typing,
-        }))?;
+        }));
         for (what, on) in [
             ("that their messages arrived", wanted.delivered),
             ("that you have read their messages", wanted.read),
             ("that you are typing", wanted.typing),
         ] {
             let whether = if on { "learn" } else { "do not learn" };
-            output.line(format!("Others {whether} {what}."))?;
+            output.line(format!("Others {whether} {what}."));
         }
         output.line(styled(
             FAINT,
             "Strangers never learn any of this, until you answer or accept them.",
-        ))?;
+        ));
         Ok(outcome)
     }
 }

@@ -45,7 +45,7 @@ impl Profile {
             let name = self.name;
             let request = Request::SetProfile(SetProfile { name, picture });
             let _: Value = session.ask(&request).await?;
-            output.object(&serde_json::json!({ "type": "profile_set" }))?;
+            output.object(&serde_json::json!({ "type": "profile_set" }));
             return settled(session, output).await;
         }
         let request = Request::Profile(AskProfile { of: self.of });
@@ -54,7 +54,7 @@ impl Profile {
             "type": "profile",
             "profile_name": shown.profile_name,
             "picture": shown.picture,
-        }))?;
+        }));
         let name = match one_line(&shown.profile_name).as_str() {
             "" => styled(FAINT, "no name"),
             name => styled(BOLD, name),
@@ -63,17 +63,20 @@ impl Profile {
             "" => "no picture",
             _ => "a picture: --save-picture FILE",
         };
-        output.line(format!("{name}, {}", styled(FAINT, has)))?;
-        if let Some(path) = self.save_picture {
+        output.line(format!("{name}, {}", styled(FAINT, has)));
+        if let Some(path) = &self.save_picture {
             let bytes = data_encoding::BASE64.decode(shown.picture.as_bytes());
             let bytes = bytes.map_err(std::io::Error::other)?;
             let mut file = std::fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(&path)?;
+                .open(path)?;
             std::io::Write::write_all(&mut file, &bytes)?;
         }
-        Ok(Outcome::Done)
+        Ok(match self.save_picture {
+            None => Outcome::Shown,
+            Some(_) => Outcome::Done,
+        })
     }
 }

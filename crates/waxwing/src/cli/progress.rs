@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
 use waxwing_client::Session;
 use waxwing_engine::api::{Request, Status};
 
+use super::waiting::Wait;
 use crate::{outcome::Failure, output::Output};
 
 /// Cells of a bar.
@@ -61,16 +61,15 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// Waits until this device is in every conversation, and every conversation has the devices
 /// that it should have. What takes longer goes on by itself.
-pub async fn conversations_settled(session: &mut Session) -> Result<(), Failure> {
-    let deadline = Instant::now() + SETTLING_LIMIT;
+pub async fn conversations_settled(session: &mut Session, output: &Output) -> Result<(), Failure> {
+    let mut wait = Wait::new(output, "the conversations", SETTLING_LIMIT);
     loop {
         let status: Status = session.ask(&Request::Status).await?;
         let settled = status.rejoining == 0
             && status.changing_members == 0
             && status.key_packages.is_some_and(|left| left > 0);
-        if settled || Instant::now() > deadline {
+        if settled || wait.pause(session, AGAIN).await.is_err() {
             return Ok(());
         }
-        sleep(AGAIN).await;
     }
 }

@@ -5,16 +5,11 @@
 //! **Always.** What happened is said for each recipient, and a recipient who cannot be reached keeps
 //! nobody else's message. Nobody learns who else got it: files are sealed for each anew.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, timeout_at};
 use waxwing_client::Session;
-use waxwing_engine::api::{
-    Connection, ConversationId, MessageState, Notice, ProblemReport, Request, Sent, Status,
-};
+use waxwing_engine::api::{ConversationId, MessageState, Notice, ProblemReport, Sent};
 use waxwing_protocol::address::Address;
 
-use super::send::lasts;
+use super::{send::Limit, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
     output::{BAD, Output, WARN, styled, ticks},
@@ -78,56 +73,51 @@ impl Delivery {
     }
 }
 
-/// Waits for so long until all messages have left, and tells how far each got.
+/// Waits until all messages have left, and tells how far each got.
 pub(super) async fn see_all_through(
     session: &mut Session,
     output: &Output,
     mut all: Vec<Delivery>,
-    wait: Option<Duration>,
-) -> Result<Outcome, Failure> {
-    let mut offline = None;
-    if let Some(wait) = wait {
-        let deadline = Instant::now() + wait;
-        // The time being up is one of the answers.
-        let _ = timeout_at(deadline, accepted(session, &mut all, &mut offline)).await;
-        if all.iter().any(Delivery::is_queued) && offline.is_none() {
-            let status: Status = session.ask(&Request::Status).await?;
-            offline = status.problems.into_iter().next();
-        }
+    limit: Option<Limit>,
+) -> Outcome {
+    output.set_waiting(all.iter().any(Delivery::is_queued));
+    let mut hindered = None;
+    if let Some(limit) = limit {
+        let mut wait = limit.wait(output, "the relay to accept the messages");
+        hindered = accepted(session, &mut all, &mut wait).await;
     }
+    output.set_waiting(false);
     let mut outcome = Outcome::Done;
     for one in all {
-        outcome = worse(outcome, tell(output, one, wait.is_none())?);
+        outcome = worse(outcome, tell(output, one, limit.is_none()));
     }
     if outcome == Outcome::Queued {
         output.line(styled(
             WARN,
             "Some messages are in your outbox. The next waxwing command that reaches the relay \
              sends them; do not send them again.",
-        ))?;
-        if let Some(reason) = offline {
-            output.aside(one_line(&sentence::of_report(&reason)));
+        ));
+        if let Some(reason) = hindered {
+            output.problem(&reason);
         }
     }
-    Ok(outcome)
+    outcome
 }
 
-/// Waits until each message is accepted or has failed.
+/// Waits until each message is accepted or has failed; gives what stands in the way of the others.
 async fn accepted(
     session: &mut Session,
     all: &mut [Delivery],
-    offline: &mut Option<ProblemReport>,
-) {
+    wait: &mut Wait<'_>,
+) -> Option<ProblemReport> {
     while all.iter().any(Delivery::is_queued) {
-        let Ok(notice) = serde_json::from_value(session.notice().await) else {
-            continue;
-        };
-        match notice {
-            Notice::MessageState(changed) => {
+        match wait.notice(session).await {
+            Ok(Notice::MessageState(changed)) => {
                 for one in &mut *all {
                     if let Ok(sent) = &mut one.sent
                         && sent.id == changed.id
                     {
+                        wait.progressed();
                         sent.state = changed.state;
                         if changed.problem.is_some() {
                             one.reason.clone_from(&changed.problem);
@@ -135,20 +125,16 @@ async fn accepted(
                     }
                 }
             }
-            Notice::Connection(changed) if changed.connection == Connection::Offline => {
-                let lasting = changed.problem.as_ref().is_some_and(lasts);
-                *offline = changed.problem;
-                if lasting {
-                    return;
-                }
-            }
-            _ => {}
+            Ok(_) => {}
+            Err(Failure::Rpc(error)) => return error.data.map(|report| *report),
+            Err(_) => return wait.reason(),
         }
     }
+    None
 }
 
 /// Tells what became of one message.
-fn tell(output: &Output, one: Delivery, queued_on_purpose: bool) -> Result<Outcome, Failure> {
+fn tell(output: &Output, one: Delivery, queued_on_purpose: bool) -> Outcome {
     let to = one_line(&one.to);
     let sent = match one.sent {
         Ok(sent) => sent,
@@ -159,14 +145,14 @@ fn tell(output: &Output, one: Delivery, queued_on_purpose: bool) -> Result<Outco
                 "to": one.to,
                 "code": code,
                 "message": sentence,
-            }))?;
+            }));
             let line = format!(
                 "{to}: {}  {}",
                 styled(BAD, "✗ not sent"),
                 one_line(&sentence)
             );
-            output.line(line)?;
-            return Ok(Outcome::Failed);
+            output.line(line);
+            return Outcome::Failed;
         }
     };
     output.object(&serde_json::json!({
@@ -176,17 +162,17 @@ fn tell(output: &Output, one: Delivery, queued_on_purpose: bool) -> Result<Outco
         "conversation": sent.conversation,
         "state": sent.state,
         "problem": one.reason,
-    }))?;
+    }));
     let why = match &one.reason {
         Some(reason) => format!("  {}", one_line(&sentence::of_report(reason))),
         None => String::new(),
     };
-    output.line(format!("{to}: {}{why}", ticks(sent.state)))?;
-    Ok(match sent.state {
+    output.line(format!("{to}: {}{why}", ticks(sent.state)));
+    match sent.state {
         MessageState::Failed => Outcome::Failed,
         MessageState::Queued if !queued_on_purpose => Outcome::Queued,
         _ => Outcome::Done,
-    })
+    }
 }
 
 /// The one that a script must know of.

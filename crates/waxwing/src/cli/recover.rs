@@ -3,7 +3,7 @@
 //! **Always.** The recovery words come from standard input, so that no secret appears in the
 //! list of processes or in the shell's history.
 
-use std::{fs::File, io::Read as _, path::PathBuf};
+use std::{fs::File, io::Read as _, path::PathBuf, time::Duration};
 
 use clap::Args;
 use data_encoding::BASE64;
@@ -13,7 +13,10 @@ use waxwing_engine::api::{
     self, FeedBackup, Notice, Problem, RecoveryChanged, RecoveryStage, Request,
 };
 
-use super::progress::{Bar, conversations_settled};
+use super::{
+    progress::{Bar, conversations_settled},
+    waiting::Wait,
+};
 use crate::{
     outcome::{Failure, Outcome},
     output::{BOLD, GOOD, Output, WARN, styled},
@@ -21,6 +24,8 @@ use crate::{
     text::one_line,
 };
 
+/// How long one step may take, and the relay for one part of the backup.
+const STEP_LIMIT: Duration = Duration::from_mins(3);
 /// Bytes of a backup file that are given to the engine at once.
 const PIECE: usize = 256 << 10;
 
@@ -69,13 +74,18 @@ impl Recover {
         };
         let _: Value = session.ask(&Request::Recover(asked)).await?;
         let mut bar = Bar::new(output, "Backup");
+        let mut wait = Wait::new(output, "the relay", STEP_LIMIT);
         let done = loop {
-            let Ok(notice @ (Notice::Recovery(_) | Notice::Transfer(_))) =
-                serde_json::from_value(session.notice().await)
-            else {
-                continue;
+            let notice = match wait.notice(session).await {
+                Ok(notice @ (Notice::Recovery(_) | Notice::Transfer(_))) => notice,
+                Ok(_) => continue,
+                Err(failure) => {
+                    bar.end();
+                    return Err(failure);
+                }
             };
-            output.object(&notice)?;
+            wait.progressed();
+            output.object(&notice);
             match notice {
                 Notice::Transfer(progress) => bar.show(progress.done, progress.total),
                 Notice::Recovery(changed) => match changed.stage {
@@ -85,7 +95,7 @@ impl Recover {
                             "{} This is a device of {} now.",
                             styled(GOOD, "✓"),
                             styled(BOLD, one_line(&self.address))
-                        ))?;
+                        ));
                         if let Some(file) = file.take() {
                             feed(session, file, &mut bar).await?;
                         }
@@ -103,20 +113,20 @@ impl Recover {
             }
         };
         bar.end();
-        conversations_settled(session).await?;
-        tell(&done, output)
+        conversations_settled(session, output).await?;
+        tell(&done, output);
+        Ok(Outcome::Done)
     }
 }
 
-fn tell(done: &RecoveryChanged, output: &Output) -> Result<Outcome, Failure> {
+fn tell(done: &RecoveryChanged, output: &Output) {
     match &done.problem {
         None => output.line(format!(
             "{} Your contacts and your history are back.",
             styled(GOOD, "✓")
-        ))?,
-        Some(problem) => output.line(styled(WARN, one_line(&sentence::of_report(problem))))?,
+        )),
+        Some(problem) => output.line(styled(WARN, one_line(&sentence::of_report(problem)))),
     }
-    Ok(Outcome::Done)
 }
 
 async fn feed(session: &mut Session, mut file: File, bar: &mut Bar) -> Result<(), Failure> {

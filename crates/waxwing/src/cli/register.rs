@@ -3,22 +3,22 @@
 //! **Always.** The device forgets the recovery words only after they were printed. The command
 //! ends once others can write to the account.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use waxwing_client::{Session, rpc::RpcError};
 use waxwing_engine::api::{
     self, Account, Connection, Notice, Problem, ProblemReport, RegistrationChanged,
     RegistrationStage, Request, Status, SubmitCode,
 };
 
-use super::send::lasts;
+use super::waiting::{Wait, lasts};
 use crate::{
     outcome::{Failure, Outcome},
-    output::{BOLD, FAINT, GOOD, Output, WARN, styled},
-    prompt, qr, sentence,
+    output::{BOLD, FAINT, GOOD, Output, styled},
+    prompt, qr,
     text::{clock, one_line},
 };
 
@@ -62,21 +62,27 @@ impl Register {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         session.subscribe().await?;
         let account: Account = session.ask(&Request::Account).await?;
-        let asked = account.registration == RegistrationStage::CodeSent
-            && account.address.as_deref() == Some(self.address.as_str());
+        let is_same = account.address.as_deref() == Some(self.address.as_str());
+        let registered = account.registration == RegistrationStage::Registered;
+        if registered && is_same && account.recovery_words.is_some() {
+            // They could not be printed before.
+            let again = RegistrationChanged {
+                stage: account.registration,
+                address: self.address,
+                expires_at: None,
+                recovery_words: account.recovery_words,
+                recovery_qr: account.recovery_qr,
+                account_id: account.account_id,
+                problem: None,
+            };
+            return finish(&again, session, output).await;
+        }
+        let asked = account.registration == RegistrationStage::CodeSent && is_same;
         if !(asked && self.code.is_some()) {
             self.ask_for_code(session, output).await?;
         }
         let registered = self.give_code(session, output).await?;
-        show_words(&registered, output)?;
-        let _: Value = session.ask(&Request::ForgetRecoveryWords).await?;
-        reachable(session).await?;
-        output.line(format!(
-            "{} {} is yours and verified. Others can write to you now.",
-            styled(GOOD, "✓"),
-            styled(BOLD, one_line(&registered.address)),
-        ))?;
-        Ok(Outcome::Done)
+        finish(&registered, session, output).await
     }
 
     async fn ask_for_code(&self, session: &mut Session, output: &Output) -> Result<(), Failure> {
@@ -139,8 +145,8 @@ impl Register {
             match result {
                 Ok(registered) => return Ok(registered),
                 Err(Failure::Rpc(error)) if error.name() == "code_wrong" => {
-                    if self.code.is_none() {
-                        output.aside(styled(WARN, one_line(&error.message)));
+                    if let Some(report) = error.data.as_ref().filter(|_| self.code.is_none()) {
+                        output.problem(report);
                     }
                     refused = Some(error);
                 }
@@ -148,6 +154,31 @@ impl Register {
             }
         }
     }
+}
+
+/// Shows the recovery words, once, and waits until others can write to the account.
+async fn finish(
+    registered: &RegistrationChanged,
+    session: &mut Session,
+    output: &Output,
+) -> Result<Outcome, Failure> {
+    show_words(registered, output);
+    if output.is_lost() {
+        return Err(Failure::Said {
+            code: "output_failed",
+            sentence: "The account is yours, but its recovery words could not be printed. Run \
+                       the same command again to see them."
+                .to_owned(),
+        });
+    }
+    let _: Value = session.ask(&Request::ForgetRecoveryWords).await?;
+    reachable(session, output).await?;
+    output.line(format!(
+        "{} {} is yours and verified. Others can write to you now.",
+        styled(GOOD, "✓"),
+        styled(BOLD, one_line(&registered.address)),
+    ));
+    Ok(Outcome::Done)
 }
 
 /// Waits until it is known that the code cannot arrive.
@@ -184,10 +215,7 @@ async fn stage(
                     None => {}
                 },
                 Ok(Notice::Warning(warning)) => {
-                    output.aside(styled(
-                        WARN,
-                        one_line(&sentence::of_report(&warning.problem)),
-                    ));
+                    output.problem(&warning.problem);
                 }
                 Ok(Notice::Connection(changed)) if changed.connection == Connection::Offline => {
                     if let Some(problem) = changed.problem.filter(hopeless) {
@@ -213,26 +241,26 @@ fn hopeless(problem: &ProblemReport) -> bool {
 }
 
 /// Shows the recovery words, so that nobody takes them for anything else.
-fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<()> {
+fn show_words(registered: &RegistrationChanged, output: &Output) {
     output.object(&serde_json::json!({
         "type": "registered",
         "address": registered.address,
         "account_id": registered.account_id,
         "recovery_words": registered.recovery_words,
         "recovery_qr": registered.recovery_qr,
-    }))?;
+    }));
     let Some(words) = &registered.recovery_words else {
-        return Ok(());
+        return;
     };
     let words: Vec<_> = words.split_whitespace().collect();
     let rule = "─".repeat(64);
-    output.line(format!("\n{}", styled(FAINT, &rule)))?;
-    output.line(styled(BOLD, "Recovery words"))?;
+    output.line(format!("\n{}", styled(FAINT, &rule)));
+    output.line(styled(BOLD, "Recovery words"));
     output.line(
         "Write them down now and keep them offline: they are shown only once.\n\
          Anybody who has them can take over this account. Without them, nobody\n\
          can recover it once all its devices are lost.\n",
-    )?;
+    );
     for (row, line) in words.chunks(4).enumerate() {
         let mut text = String::new();
         for (column, word) in line.iter().enumerate() {
@@ -241,34 +269,25 @@ fn show_words(registered: &RegistrationChanged, output: &Output) -> io::Result<(
             text.push(' ');
             text.push_str(&styled(BOLD, format!("{word:<12}")));
         }
-        output.line(text.trim_end())?;
+        output.line(text.trim_end());
     }
     if let Some(text) = &registered.recovery_qr {
-        output.line("\nThe same words as a QR code:\n")?;
+        output.line("\nThe same words as a QR code:\n");
         for line in qr::lines(text).unwrap_or_default() {
-            output.line(format!("  {line}"))?;
+            output.line(format!("  {line}"));
         }
     }
     output.line(format!("{}\n", styled(FAINT, rule)))
 }
 
 /// Waits until the device is logged in and its key packages are there for others.
-async fn reachable(session: &mut Session) -> Result<(), Failure> {
-    let deadline = Instant::now() + LOGIN_LIMIT;
+async fn reachable(session: &mut Session, output: &Output) -> Result<(), Failure> {
+    let mut wait = Wait::new(output, "the first login", LOGIN_LIMIT);
     loop {
         let status: Status = session.ask(&Request::Status).await?;
         if status.online && status.key_packages.is_some_and(|left| left > 0) {
             return Ok(());
         }
-        if Instant::now() > deadline {
-            return Err(match status.problems.into_iter().next() {
-                Some(problem) => problem.into(),
-                None => Problem::RelayDown {
-                    detail: "the first login takes too long".into(),
-                }
-                .into(),
-            });
-        }
-        sleep(AGAIN).await;
+        wait.pause(session, AGAIN).await?;
     }
 }

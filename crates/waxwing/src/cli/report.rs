@@ -72,12 +72,12 @@ impl Report {
             "type": "report_written",
             "path": path,
             "messages": report.messages.len(),
-        }))?;
-        output.line(format!("Written to {}", one_line(&path)))?;
+        }));
+        output.line(format!("Written to {}", one_line(&path)));
         output.line(
             "The file is not encrypted, and proves who wrote these messages. Give it only to \
              people you trust.",
-        )?;
+        );
         Ok(Outcome::Done)
     }
 }
@@ -96,7 +96,7 @@ impl Check {
         })?;
         let request = Request::CheckReport(Box::new(CheckReport { report }));
         let checked: CheckedReport = session.ask(&request).await?;
-        output.object(&checked)?;
+        output.typed("checked_report", &checked);
         for said in &checked.said {
             let edited = said.replaces.map_or("", |_| " (edited)");
             output.line(format!(
@@ -107,7 +107,7 @@ impl Check {
                 ),
                 styled(BOLD, one_line(&said.address)),
                 one_line(&said.text),
-            ))?;
+            ));
             if let Some(revoked) = said.key_revoked_at {
                 output.line(styled(
                     WARN,
@@ -118,26 +118,26 @@ impl Check {
                         day(revoked),
                         clock(revoked)
                     ),
-                ))?;
+                ));
             }
             for file in &said.files {
                 output.line(format!(
                     "    {} ({} bytes)",
                     one_line(&file.name),
                     file.bytes
-                ))?;
+                ));
             }
         }
         output.line(styled(
             GOOD,
             "Every message in this report was signed by a device of the account it names.",
-        ))?;
+        ));
         if checked.said.iter().any(|said| said.key_unproven) {
             output.line(styled(
                 WARN,
                 "But one account named a key as its own without proving that it has the key: \
                  another account could have written those messages.",
-            ))?;
+            ));
         }
         let mut accounts: Vec<_> = checked.said.iter().collect();
         accounts.sort_by(|a, b| a.account_id.cmp(&b.account_id));
@@ -148,32 +148,32 @@ impl Check {
             match said.address_known {
                 Some(true) => output.line(format!(
                     "The key log says that {address} belongs to this account ({id})."
-                ))?,
+                )),
                 Some(false) => output.line(styled(
                     WARN,
                     format!(
                         "But as far as this device knows, {address} belongs to another account \
                          than the one that wrote this ({id})."
                     ),
-                ))?,
+                )),
                 None => output.line(format!(
                     "The report says that {address} belongs to this account ({id}), and which of \
                      its devices were removed since. This device cannot check either."
-                ))?,
+                )),
             }
         }
         if !checked.note.is_empty() {
             output.line(format!(
                 "The person who reports it says: {}",
                 one_line(&checked.note)
-            ))?;
+            ));
         }
         output.line(styled(
             FAINT,
             "The times are from the senders' clocks, and the report does not show what else was \
              written.",
-        ))?;
-        Ok(Outcome::Done)
+        ));
+        Ok(Outcome::Shown)
     }
 }
 

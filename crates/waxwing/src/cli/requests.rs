@@ -44,7 +44,7 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
         if let Value::Object(fields) = &mut object {
             fields.insert("type".into(), "request".into());
         }
-        output.object(&object)?;
+        output.object(&object);
         let mark = if one.verified {
             styled(GOOD, "✓")
         } else {
@@ -54,12 +54,12 @@ pub async fn list(session: &mut Session, output: &Output) -> Result<Outcome, Fai
             "{} {mark}  {}",
             styled(BOLD, one_line(&one.with)),
             styled(FAINT, format!("{} unread  {}", one.unread, one.id)),
-        ))?;
+        ));
     }
     if requests.is_empty() {
-        output.line("There are no message requests.")?;
+        output.line("There are no message requests.");
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::Shown)
 }
 
 impl Accept {
@@ -67,7 +67,7 @@ impl Accept {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         let of = self.whose.whose;
         let _: Value = session.ask(&Request::AcceptRequest(Of { of })).await?;
-        output.object(&serde_json::json!({ "type": "accepted" }))?;
+        output.object(&serde_json::json!({ "type": "accepted" }));
         settled(session, output).await
     }
 }
@@ -78,7 +78,7 @@ impl Decline {
         let (of, block) = (self.whose.whose, self.block);
         let request = Request::DeclineRequest(DeclineRequest { of, block });
         let _: Value = session.ask(&request).await?;
-        output.object(&serde_json::json!({ "type": "declined" }))?;
+        output.object(&serde_json::json!({ "type": "declined" }));
         settled(session, output).await
     }
 }

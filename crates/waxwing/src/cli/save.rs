@@ -4,7 +4,6 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
-use tokio::time::sleep;
 use waxwing_client::{
     Session,
     blobs::{Blobs, file::FileError},
@@ -13,11 +12,13 @@ use waxwing_engine::api::{
     AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Problem, Request,
 };
 
-use super::progress::Bar;
+use super::{progress::Bar, waiting::Wait};
 use crate::{output::Output, text::one_line};
 
 use crate::outcome::{Failure, Outcome};
 
+/// How long nothing of a file may come, unless somebody says otherwise.
+pub(super) const QUIET_LIMIT: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// `waxwing save`.
@@ -34,6 +35,10 @@ pub struct Save {
     /// A folder, or the name of a new file
     #[arg(long, value_name = "PATH", default_value = ".")]
     to: PathBuf,
+
+    /// Give up when nothing of the file has come for this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
 }
 
 impl Save {
@@ -48,7 +53,7 @@ impl Save {
             None => message.attachments.iter().map(|one| one.number).collect(),
         };
         if numbers.is_empty() {
-            output.line("The message has no attachments.")?;
+            output.line("The message has no attachments.");
             return Ok(Outcome::Failed);
         }
         if numbers.len() > 1 && self.to.is_file() {
@@ -61,12 +66,13 @@ impl Save {
                 Blobs::target(&file.name, &self.to)?;
             }
         }
+        let limit = Duration::from_secs(self.wait);
         for number in numbers {
             let of = AttachmentOf {
                 message: message.id,
                 number,
             };
-            let Some(open) = here(session, output, of).await? else {
+            let Some(open) = here(session, output, of, limit).await? else {
                 return Err(gone());
             };
             let (blobs, to) = (session.blobs(), self.to.clone());
@@ -78,8 +84,8 @@ impl Save {
                 "id": message.id,
                 "number": number,
                 "path": path,
-            }))?;
-            output.line(format!("Saved {}", one_line(&path.display().to_string())))?;
+            }));
+            output.line(format!("Saved {}", one_line(&path.display().to_string())));
         }
         Ok(Outcome::Done)
     }
@@ -100,8 +106,11 @@ pub(super) async fn here(
     session: &mut Session,
     output: &Output,
     of: AttachmentOf,
+    limit: Duration,
 ) -> Result<Option<OpenAttachment>, Failure> {
+    let mut wait = Wait::new(output, "the file", limit);
     let mut bar = Bar::new(output, "Fetching");
+    let mut percent = 0;
     let mut asked = false;
     loop {
         let request = Request::Attachment(of.clone());
@@ -126,9 +135,16 @@ pub(super) async fn here(
             }
             AttachmentState::Fetching => {
                 asked = true;
+                if open.percent > percent {
+                    percent = open.percent;
+                    wait.progressed();
+                }
                 bar.show(open.percent, 100);
             }
         }
-        sleep(AGAIN).await;
+        if let Err(failure) = wait.pause(session, AGAIN).await {
+            bar.end();
+            return Err(failure);
+        }
     }
 }

@@ -57,11 +57,12 @@ impl Scheduled {
             None => {
                 let Listed { scheduled } = session.ask(&Request::Scheduled).await?;
                 for one in &scheduled {
-                    show(output, one)?;
+                    show(output, one);
                 }
                 if scheduled.is_empty() {
-                    output.line("Nothing is scheduled on this device.")?;
+                    output.line("Nothing is scheduled on this device.");
                 }
+                return Ok(Outcome::Shown);
             }
             Some(What::Edit { number, text, at }) => {
                 let change = ChangeScheduled {
@@ -71,13 +72,13 @@ impl Scheduled {
                 };
                 let changed: ScheduledMessage =
                     session.ask(&Request::ChangeScheduled(change)).await?;
-                show(output, &changed)?;
+                show(output, &changed);
             }
             Some(What::Cancel { number }) => {
                 let cancel = CancelScheduled { id: number };
                 let _: Value = session.ask(&Request::CancelScheduled(cancel)).await?;
-                output.object(&serde_json::json!({ "type": "cancelled", "id": number }))?;
-                output.line("Cancelled: it is not sent.")?;
+                output.object(&serde_json::json!({ "type": "cancelled", "id": number }));
+                output.line("Cancelled: it is not sent.");
             }
         }
         Ok(Outcome::Done)
@@ -93,7 +94,8 @@ pub(super) async fn schedule(
 ) -> Result<(), Failure> {
     let request = Request::Schedule(Schedule { message, at });
     let scheduled: ScheduledMessage = session.ask(&request).await?;
-    show(output, &scheduled)
+    show(output, &scheduled);
+    Ok(())
 }
 
 /// What a person must know of it.
@@ -101,26 +103,25 @@ pub(super) const WHEN: &str = "\
     This device sends it then if `waxwing listen` or `waxwing app` runs. Otherwise it is sent late: \
     when a waxwing command runs next.";
 
-fn show(output: &Output, one: &ScheduledMessage) -> Result<(), Failure> {
+fn show(output: &Output, one: &ScheduledMessage) {
     let mut object = serde_json::to_value(one).unwrap_or_default();
     if let Value::Object(fields) = &mut object {
         fields.insert("type".into(), "scheduled_message".into());
     }
-    output.object(&object)?;
+    output.object(&object);
     let number = styled(FAINT, format!("{:>3}", one.id));
     let when = format!("{} {}", day(one.at), clock(one.at));
     let text = one_line(&one.text);
     let to = styled(BOLD, one_line(&one.to));
-    output.line(format!("{number}  {when}  {to}: {text}"))?;
+    output.line(format!("{number}  {when}  {to}: {text}"));
     for file in &one.attachments {
-        output.line(styled(FAINT, format!("       📎 {}", one_line(&file.name))))?;
+        output.line(styled(FAINT, format!("       📎 {}", one_line(&file.name))));
     }
     if let Some(problem) = &one.problem {
         let why = one_line(&sentence::of_report(problem));
         output.line(format!(
             "       {}",
             styled(WARN, format!("not sent: {why}"))
-        ))?;
+        ));
     }
-    Ok(())
 }

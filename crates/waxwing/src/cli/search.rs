@@ -7,6 +7,7 @@ use waxwing_client::Session;
 use waxwing_engine::api::{Message, Request, Search as Asked, Timestamp};
 use waxwing_protocol::time::Time;
 
+use super::{arguments, reply};
 use crate::{
     outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, Output, styled},
@@ -17,7 +18,12 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Search {
     /// Words to find; the last one can be the beginning of a word
-    #[arg(value_name = "TEXT", default_value = "")]
+    #[arg(
+        value_name = "TEXT",
+        default_value = "",
+        allow_hyphen_values = true,
+        value_parser = arguments::text
+    )]
     text: String,
 
     /// Only in this conversation
@@ -109,21 +115,22 @@ impl Search {
             output.line(styled(
                 FAINT,
                 "… there are older ones; a higher --limit shows more",
-            ))?;
+            ));
         }
         let mut last_day = String::new();
         for message in &found {
-            output.object(message)?;
+            output.typed("message", message);
             let day = day(message.sent_at);
             if day != last_day {
-                output.line(styled(BOLD, &day))?;
+                output.line(styled(BOLD, &day));
                 last_day = day;
             }
-            output.line(output::message(message, true))?;
+            let quoted = reply::quoted(session, message).await;
+            output.line(output::message_in_reply(message, true, quoted.as_deref()));
         }
         if found.is_empty() {
-            output.line("Nothing was found.")?;
+            output.line("Nothing was found.");
         }
-        Ok(Outcome::Done)
+        Ok(Outcome::Shown)
     }
 }

@@ -9,37 +9,36 @@ use std::{
 };
 
 use clap::Args;
-use tokio::time::{Instant, timeout_at};
 use waxwing_client::{
     Session,
     blobs::file::FileError,
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
-    self, Connection, MessageId, MessageOf, MessageState, Notice, Problem, ProblemReport, Request,
-    SealedFile, Sent, Status, Timestamp,
+    self, MessageOf, MessageState, Notice, Problem, ProblemReport, Request, SealedFile, Sent,
+    Timestamp,
 };
 use waxwing_protocol::{address::Address, limits};
 
 use super::{
+    arguments,
     messages::Which,
     moment::moment,
     progress::Bar,
     recipients::{Delivery, recipients, see_all_through},
     scheduled::{WHEN, schedule},
+    waiting::Wait,
 };
 use crate::{
     outcome::{Failure, Outcome},
     output::{Output, WARN, styled, ticks},
-    sentence,
     text::one_line,
 };
 
-/// Files may take long; it is waited for them for so long.
-pub(super) const FILES_WAIT: Duration = Duration::from_hours(24);
-
-/// For a message without files that is sent again, for so long.
-const RESEND_WAIT: Duration = Duration::from_secs(10);
+/// How long the relay may take for a message, unless somebody says otherwise.
+const WAIT: Duration = Duration::from_secs(10);
+/// Files may take long: they are waited for as long as something goes on in this time.
+const FILES_QUIET: Duration = Duration::from_secs(30);
 
 /// `waxwing send`.
 #[derive(Debug, Args)]
@@ -53,7 +52,11 @@ pub struct Send {
     whose: Option<String>,
 
     /// The message; without it, or with -, standard input is read
-    #[arg(conflicts_with = "to")]
+    #[arg(
+        conflicts_with = "to",
+        allow_hyphen_values = true,
+        value_parser = arguments::text
+    )]
     text: Option<String>,
 
     /// Send to this recipient; can be repeated. Each gets a private message
@@ -81,18 +84,14 @@ pub struct Send {
     #[arg(long)]
     preview: bool,
 
-    /// The id of the message to reply to
-    #[arg(long, value_name = "ID", value_parser = message_id)]
-    reply_to: Option<MessageId>,
+    /// The id of the message to reply to, or its start; waxwing history --ids shows ids
+    #[arg(long, value_name = "ID", value_parser = arguments::start_of_id)]
+    reply_to: Option<String>,
 
-    /// How long to wait for the relay to accept it
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 10,
-        conflicts_with = "queue"
-    )]
-    wait: u64,
+    /// How long to wait for the relay to accept it [default: 10, or with files, as long as they
+    /// are being sent]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "queue")]
+    wait: Option<u64>,
 
     /// Ask the recipients' devices to show the message, with its files, once only; a dishonest
     /// device can keep it
@@ -111,11 +110,6 @@ pub struct Send {
         conflicts_with_all = ["queue", "wait"]
     )]
     at: Option<Timestamp>,
-}
-
-fn message_id(text: &str) -> Result<MessageId, String> {
-    text.parse()
-        .map_err(|error| format!("{error}; `waxwing history --json` shows the ids"))
 }
 
 impl Send {
@@ -167,6 +161,10 @@ impl Send {
         output: &Output,
     ) -> Result<Outcome, Failure> {
         session.subscribe().await?;
+        let reply_to = match &self.reply_to {
+            Some(prefix) => Some(arguments::message(session, prefix.clone()).await?.id),
+            None => None,
+        };
         let mut text = text;
         for extra in self.extras() {
             if !text.trim().is_empty() {
@@ -180,18 +178,17 @@ impl Send {
             None
         };
         let recipients = self.recipients();
-        let wait = if self.attach.is_empty() {
-            Duration::from_secs(self.wait)
-        } else {
-            FILES_WAIT
+        let limit = match self.wait {
+            _ if self.queue => None,
+            Some(seconds) => Some(Limit::InAll(Duration::from_secs(seconds))),
+            None => Some(Limit::usual(!self.attach.is_empty())),
         };
-        let wait = (!self.queue).then_some(wait);
         let mut all = Vec::new();
         for to in recipients {
             let message = api::SendText {
                 to: to.clone(),
                 text: text.clone(),
-                reply_to: self.reply_to,
+                reply_to,
                 markdown: self.markdown,
                 // For each: nobody can tell that others got the same.
                 attachments: seal(&self.attach, session, output).await?,
@@ -212,9 +209,9 @@ impl Send {
         if all.len() == 1
             && let Some(only) = all.pop()
         {
-            return see_through(session, output, only.sent?, wait).await;
+            return see_through(session, output, only.sent?, limit).await;
         }
-        see_all_through(session, output, all, wait).await
+        Ok(see_all_through(session, output, all, limit).await)
     }
 }
 
@@ -226,42 +223,62 @@ pub(super) async fn resend(
 ) -> Result<Outcome, Failure> {
     session.subscribe().await?;
     let failed = which.find(session).await?;
-    let wait = if failed.attachments.is_empty() {
-        RESEND_WAIT
-    } else {
-        FILES_WAIT
-    };
+    let limit = Limit::usual(!failed.attachments.is_empty());
     let request = Request::Resend(MessageOf { message: failed.id });
     let sent: Sent = session.ask(&request).await?;
-    see_through(session, output, sent, Some(wait)).await
+    see_through(session, output, sent, Some(limit)).await
 }
 
-/// Waits for so long until a message has left, and tells how far it got.
+/// How long a message is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Limit {
+    /// For so long in all.
+    InAll(Duration),
+    /// As long as something goes on within this time.
+    Quiet(Duration),
+}
+
+impl Limit {
+    /// The limit where nobody gave one.
+    pub(super) const fn usual(with_files: bool) -> Self {
+        if with_files {
+            Self::Quiet(FILES_QUIET)
+        } else {
+            Self::InAll(WAIT)
+        }
+    }
+
+    /// A wait with this limit.
+    pub(super) fn wait<'a>(self, output: &'a Output, subject: &str) -> Wait<'a> {
+        match self {
+            Self::InAll(limit) => Wait::new(output, subject, limit).for_all(limit),
+            Self::Quiet(quiet) => Wait::new(output, subject, quiet),
+        }
+    }
+}
+
+/// Waits until a message has left, and tells how far it got.
 pub(super) async fn see_through(
     session: &mut Session,
     output: &Output,
     mut sent: Sent,
-    wait: Option<Duration>,
+    limit: Option<Limit>,
 ) -> Result<Outcome, Failure> {
+    output.set_waiting(sent.state == MessageState::Queued);
     let mut reason = None;
-    if let Some(wait) = wait {
-        let deadline = Instant::now() + wait;
+    if let Some(limit) = limit {
+        let mut wait = limit.wait(output, "the relay to accept the message");
         let mut bar = Bar::new(output, "Sending");
-        let accepted = accepted(session, &mut sent, &mut reason, &mut bar);
-        // The time being up is one of the answers.
-        let _ = timeout_at(deadline, accepted).await;
+        reason = accepted(session, &mut sent, &mut wait, &mut bar).await;
         bar.end();
-        if sent.state == MessageState::Queued && reason.is_none() {
-            let status: Status = session.ask(&Request::Status).await?;
-            reason = status.problems.into_iter().next();
-        }
     }
+    output.set_waiting(false);
     output.object(&serde_json::json!({
         "type": "sent",
         "id": sent.id,
         "conversation": sent.conversation,
         "state": sent.state,
-    }))?;
+    }));
     match sent.state {
         MessageState::Failed => Err(match reason {
             Some(report) => report.into(),
@@ -270,26 +287,32 @@ pub(super) async fn see_through(
             }
             .into(),
         }),
-        MessageState::Queued if wait.is_none() => {
-            output.line("Queued.")?;
+        MessageState::Queued if limit.is_none() => {
+            output.line("Queued.");
             Ok(Outcome::Done)
         }
         MessageState::Queued => {
-            output.line(styled(
-                WARN,
-                "The message is in your outbox. The next waxwing command that reaches the relay \
-                 sends it; do not send it again.",
-            ))?;
+            let queued = tell_queued(output);
             if let Some(reason) = reason {
-                output.aside(one_line(&sentence::of_report(&reason)));
+                output.problem(&reason);
             }
-            Ok(Outcome::Queued)
+            Ok(queued)
         }
         state => {
-            output.line(format!("Sent {}", ticks(state)))?;
+            output.line(format!("Sent {}", ticks(state)));
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Tells that a message waits in the outbox.
+pub(super) fn tell_queued(output: &Output) -> Outcome {
+    output.line(styled(
+        WARN,
+        "The message is in your outbox. The next waxwing command that reaches the relay sends it; \
+         do not send it again.",
+    ));
+    Outcome::Queued
 }
 
 /// A text from the command line, or else from standard input.
@@ -374,7 +397,15 @@ async fn seal(
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let way_out = match error {
+        let way_out = match &error {
+            FileError::Io { error, .. }
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                return Problem::DiskFull.into();
+            }
             FileError::Exists { .. } => "; give another name with --to",
             _ => "",
         };
@@ -385,46 +416,38 @@ impl From<FileError> for Failure {
     }
 }
 
-/// Waits until the message is accepted or has failed, and notes what stands in its way.
+/// Waits until the message is accepted or has failed; gives why it failed, or what stands in its
+/// way.
 async fn accepted(
     session: &mut Session,
     sent: &mut Sent,
-    reason: &mut Option<ProblemReport>,
+    wait: &mut Wait<'_>,
     bar: &mut Bar,
-) {
+) -> Option<ProblemReport> {
+    let mut reason = None;
     while sent.state == MessageState::Queued {
-        let Ok(notice) = serde_json::from_value(session.notice().await) else {
-            continue;
-        };
-        match notice {
-            Notice::MessageState(changed) if changed.id == sent.id => {
+        match wait.notice(session).await {
+            Ok(Notice::MessageState(changed)) if changed.id == sent.id => {
+                wait.progressed();
                 sent.state = changed.state;
                 if changed.problem.is_some() {
-                    *reason = changed.problem;
+                    reason = changed.problem;
                 }
             }
-            Notice::MessageChanged(message) if message.id == sent.id => {
+            Ok(Notice::MessageChanged(message)) if message.id == sent.id => {
+                wait.progressed();
                 let percent = message.attachments.iter().map(|one| one.percent).sum();
                 bar.show(percent, 100 * message.attachments.len() as u64);
             }
-            Notice::Connection(changed) if changed.connection == Connection::Offline => {
-                let lasting = changed.problem.as_ref().is_some_and(lasts);
-                *reason = changed.problem;
-                if lasting {
-                    return;
-                }
+            Ok(_) => {}
+            // The message is in the outbox, whatever ended the wait.
+            Err(Failure::Rpc(error)) => {
+                return reason.or_else(|| error.data.map(|report| *report));
             }
-            _ => {}
+            Err(_) => return reason.or_else(|| wait.reason()),
         }
     }
-}
-
-/// Whether waiting a few seconds does not help.
-pub(super) fn lasts(problem: &ProblemReport) -> bool {
-    matches!(
-        problem.code.as_str(),
-        "wrong_pin" | "relay_not_pinned" | "relay_too_different" | "relay_misbehaves"
-    )
+    reason
 }
 
 /// Reads a message, but no more of it than a message may have.
@@ -501,11 +524,11 @@ mod tests {
         };
         assert_eq!(error.name(), "message_too_large");
         let problem = error.data.unwrap().problem().unwrap();
-        assert!(sentence::of(&problem).contains("10 MiB"));
+        assert!(crate::sentence::of(&problem).contains("10 MiB"));
     }
 
     #[test]
     fn what_is_no_text_is_refused() {
-        assert!(matches!(read(b"\xff\xfe"), Err(Failure::Output(_))));
+        assert!(matches!(read(b"\xff\xfe"), Err(Failure::Io(_))));
     }
 }

@@ -62,36 +62,38 @@ impl Verify {
             "qr_text": number.qr_text,
             "compared": number.compared,
             "stopped": number.awaiting_decision,
-        }))?;
+        }));
         if decision.is_none() {
-            compare(&number, output)?;
+            compare(&number, output);
         }
-        output.line(state(&number))?;
-        Ok(Outcome::Done)
+        output.line(state(&number));
+        Ok(match decision {
+            None => Outcome::Shown,
+            Some(_) => Outcome::Done,
+        })
     }
 }
 
-fn compare(number: &SafetyNumber, output: &Output) -> Result<(), Failure> {
+fn compare(number: &SafetyNumber, output: &Output) {
     let address = one_line(&number.address);
     output.line(format!(
         "Your safety number with {}:\n",
         styled(BOLD, &address)
-    ))?;
+    ));
     let groups: Vec<&str> = number.safety_number.split(' ').collect();
     for row in groups.chunks(4) {
-        output.line(format!("    {}", styled(BOLD, row.join("  "))))?;
+        output.line(format!("    {}", styled(BOLD, row.join("  "))));
     }
-    output.line("")?;
+    output.line("");
     for line in qr::lines(&number.qr_text).unwrap_or_default() {
-        output.line(format!("  {line}"))?;
+        output.line(format!("  {line}"));
     }
-    output.line(styled(FAINT, format!("  {}\n", number.qr_text)))?;
+    output.line(styled(FAINT, format!("  {}\n", number.qr_text)));
     output.line(format!(
         "Compare it with what `waxwing verify` shows on their device, side by side or in a call. \
          If it is the same:\n  waxwing verify {address} --accept\nIf it differs:\n  waxwing verify \
          {address} --reject\n"
-    ))?;
-    Ok(())
+    ));
 }
 
 fn state(number: &SafetyNumber) -> String {

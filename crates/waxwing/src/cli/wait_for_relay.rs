@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
-use waxwing_client::Session;
+use waxwing_client::{Session, rpc::RpcError};
 use waxwing_engine::api::{Request, Status};
 
+use super::waiting::Wait;
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
@@ -16,22 +16,26 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Waits until nothing is on its way to the relay; says so if that takes too long.
+/// Waits until nothing is on its way to the relay; says what is in the way if that takes too long.
 pub async fn settled(session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
-    let waited = timeout(LIMIT, async {
-        loop {
-            let status: Status = session.ask(&Request::Status).await?;
-            if status.outbox == 0 && status.changing_members == 0 {
-                return Ok::<_, Failure>(());
-            }
-            sleep(AGAIN).await;
+    let mut wait = Wait::new(output, "the relay", LIMIT);
+    loop {
+        let status: Status = session.ask(&Request::Status).await?;
+        if status.outbox == 0 && status.changing_members == 0 {
+            return Ok(Outcome::Done);
         }
-    });
-    if let Ok(settled) = waited.await {
-        return settled.map(|()| Outcome::Done);
+        if let Err(ended) = wait.pause(session, AGAIN).await {
+            output.aside(
+                "The relay does not have it yet. The next waxwing command that reaches the relay \
+                 sends it.",
+            );
+            if let Failure::Rpc(RpcError {
+                data: Some(report), ..
+            }) = &ended
+            {
+                output.problem(report);
+            }
+            return Ok(Outcome::Queued);
+        }
     }
-    output.aside(
-        "The relay does not have it yet. The next waxwing command that reaches the relay sends it.",
-    );
-    Ok(Outcome::Queued)
 }

@@ -220,3 +220,17 @@ fn an_address_is_locked_and_unlocked() {
     }
     done(alice.run(&["lock", "keep"]));
 }
+
+#[test]
+fn a_listener_shows_what_other_own_devices_send() {
+    let relay = Relay::start();
+    let (alice, bob) = (relay.person("alice"), relay.person("bob"));
+    write(&alice, &bob.address, "before");
+    let tablet = Home::new("alice@example.org");
+    link(&relay, &alice, &tablet);
+    let listening = Running::start(&tablet, &["listen", "--json"]);
+    listening.until("connection", |changed| changed["connection"] == "online");
+    write(&alice, &bob.address, "from the other device");
+    let own = listening.until("message", |message| message["direction"] == "out");
+    assert_eq!(own["text"], "from the other device");
+}

@@ -1,6 +1,6 @@
 //! How far own messages are, what stands in their way, and which messages of others were read.
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension as _, Transaction};
 
 use crate::{
     api::{ConversationId, MessageId, MessageState, ProblemReport},
@@ -53,6 +53,25 @@ pub(crate) fn set_problem(
         ),
     )?;
     Ok(changed > 0)
+}
+
+/// What stands in the way of an own message, or why it failed.
+pub(crate) fn problem(
+    tx: &Transaction<'_>,
+    conversation: ConversationId,
+    message: MessageId,
+) -> Result<Option<ProblemReport>, StoreError> {
+    let problem: Option<Option<String>> = tx
+        .prepare_cached(
+            "SELECT problem FROM entry WHERE conversation = ?1 AND message = ?2 AND outgoing",
+        )?
+        .query_row((conversation.as_bytes(), message.as_bytes()), |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(problem
+        .flatten()
+        .and_then(|problem| serde_json::from_str(&problem).ok()))
 }
 
 /// An own message failed after all, however far it seemed to be.

@@ -18,7 +18,7 @@ use waxwing_protocol::{
 use self::message_states::state_number;
 pub(crate) use self::{
     events::{NewEvent, add_event, event_of, has_event, is_event, record, set_gap},
-    message_states::{fail, mark_read, raise_state, set_problem, state_of},
+    message_states::{fail, mark_read, problem, raise_state, set_problem, state_of},
 };
 use crate::{
     api::{ConversationId, Direction, Message, MessageId, MessageState, Timestamp},

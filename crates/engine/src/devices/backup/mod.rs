@@ -218,6 +218,7 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, error: &Error) -> Result<(), F
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable => {
             // The same part again, later.
+            turn.warn(&link::problem_of(error));
             turn.postpone(Postponed::Backup, link::retry_after(error));
             Ok(())
         }

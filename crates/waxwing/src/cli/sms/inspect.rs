@@ -85,13 +85,13 @@ impl Inspect {
             });
         }
         let lines = input.lines;
-        let mut outcome = Outcome::Done;
+        let mut outcome = Outcome::Shown;
         for piece in pieces(input.given) {
             let is_whole = match piece {
-                Piece::Single(unit, others) => show(&unit, &others, &known, output)?,
-                Piece::Parts(units) => show_parts(&units, &known, output)?,
+                Piece::Single(unit, others) => show(&unit, &others, &known, output),
+                Piece::Parts(units) => show_parts(&units, &known, output),
                 Piece::Unreadable(number, why) => {
-                    unreadable(lines, number, &why, output)?;
+                    unreadable(lines, number, &why, output);
                     false
                 }
             };
@@ -158,15 +158,14 @@ fn assembly(parts: &[Pdu]) -> Assembly {
     }))
 }
 
-fn unreadable(lines: bool, number: usize, why: &str, output: &Output) -> Result<(), Failure> {
+fn unreadable(lines: bool, number: usize, why: &str, output: &Output) {
     let place = if lines { "Line" } else { "Message" };
     let sentence = format!("{place} {number} cannot be read: {why}.");
-    output.line(format!("{} {}", styled(BAD, "error:"), one_line(&sentence)))?;
+    output.line(format!("{} {}", styled(BAD, "error:"), one_line(&sentence)));
     let place = place.to_lowercase();
     output.object(&serde_json::json!({
         "type": "error", "code": "sms_invalid", place: number, "message": sentence,
-    }))?;
-    Ok(())
+    }));
 }
 
 /// Contacts with all their numbers and domains: a name can be given several times.
@@ -206,10 +205,10 @@ fn domain(what: &str) -> Option<String> {
 }
 
 /// Parts of one message, as that. Tells whether all of it is there.
-fn show_parts(parts: &[Pdu], known: &Known, output: &Output) -> Result<bool, Failure> {
+fn show_parts(parts: &[Pdu], known: &Known, output: &Output) -> bool {
     let assembly = assembly(parts);
     let (Some(joined), Some(first)) = (assembly.joined(), parts.first()) else {
-        return Ok(true);
+        return true;
     };
     let missing = assembly.missing();
     let message = Message {
@@ -217,32 +216,26 @@ fn show_parts(parts: &[Pdu], known: &Known, output: &Output) -> Result<bool, Fai
         disagreements: &assembly.disagreements(),
         missing: &missing,
     };
-    show_deliver(&message, first, &[], known, output)?;
+    show_deliver(&message, first, &[], known, output);
     let cut_off = parts.iter().find(|part| part.cut_off.is_some());
-    shown::ending(cut_off.unwrap_or(first), output)?;
-    Ok(cut_off.is_none())
+    shown::ending(cut_off.unwrap_or(first), output);
+    cut_off.is_none()
 }
 
 /// Tells whether all of it is there.
-fn show(unit: &Pdu, others: &[Pdu], known: &Known, output: &Output) -> Result<bool, Failure> {
+fn show(unit: &Pdu, others: &[Pdu], known: &Known, output: &Output) -> bool {
     match &unit.tpdu {
         Tpdu::Deliver(deliver) => {
-            show_deliver(&deliver.into(), unit, others, known, output)?;
+            show_deliver(&deliver.into(), unit, others, known, output);
         }
-        Tpdu::Submit(submit) => show_submit(submit, unit, others, known, output)?,
-        Tpdu::StatusReport(report) => show_report(report, unit, output)?,
+        Tpdu::Submit(submit) => show_submit(submit, unit, others, known, output),
+        Tpdu::StatusReport(report) => show_report(report, unit, output),
     }
-    shown::ending(unit, output)?;
-    Ok(unit.cut_off.is_none())
+    shown::ending(unit, output);
+    unit.cut_off.is_none()
 }
 
-fn show_deliver(
-    message: &Message<'_>,
-    unit: &Pdu,
-    others: &[Pdu],
-    known: &Known,
-    output: &Output,
-) -> Result<(), Failure> {
+fn show_deliver(message: &Message<'_>, unit: &Pdu, others: &[Pdu], known: &Known, output: &Output) {
     let deliver: &Deliver = message.deliver;
     let has = shown::Has::of(unit);
     let findings = if has.coding() {
@@ -255,7 +248,7 @@ fn show_deliver(
             "From      {}  {}",
             styled(BOLD, one_line(&deliver.originator.to_string())),
             styled(WARN, "not verified: anybody can forge the sender of an SMS"),
-        ))?;
+        ));
     }
     for reply_to in deliver.user_data.header.reply_addresses() {
         let reply_to = one_line(&reply_to.to_string());
@@ -263,20 +256,20 @@ fn show_deliver(
             output,
             "Reply to",
             &format!("{reply_to} (the message asks for this)"),
-        )?;
+        );
     }
-    shown::through(unit, output)?;
+    shown::through(unit, output);
     if has.time() {
-        shown::time_line("Sent", deliver.timestamp, output)?;
+        shown::time_line("Sent", deliver.timestamp, output);
     }
-    shown::part_line(&deliver.user_data, Some(message.missing), output)?;
-    shown::handling_lines(&deliver.user_data, deliver.coding, output)?;
+    shown::part_line(&deliver.user_data, Some(message.missing), output);
+    shown::handling_lines(&deliver.user_data, deliver.coding, output);
     let content = shown::Content::of(&deliver.user_data);
     if has.any_content() {
-        content.show(output)?;
+        content.show(output);
     }
-    show_findings(&findings, has.content(), output)?;
-    shown::other_readings(others, output)?;
+    show_findings(&findings, has.content(), output);
+    shown::other_readings(others, output);
     let mut inspected = Inspected::of(unit, "deliver");
     inspected.from = has.address().then(|| deliver.originator.to_string());
     inspected.reply_to = deliver.asks_reply_to().map(ToString::to_string);
@@ -289,17 +282,10 @@ fn show_deliver(
     inspected.content = content;
     inspected.findings = told(findings);
     inspected.other_readings = shown::short(others);
-    output.object(&inspected)?;
-    Ok(())
+    output.object(&inspected);
 }
 
-fn show_submit(
-    submit: &Submit,
-    unit: &Pdu,
-    others: &[Pdu],
-    known: &Known,
-    output: &Output,
-) -> Result<(), Failure> {
+fn show_submit(submit: &Submit, unit: &Pdu, others: &[Pdu], known: &Known, output: &Output) {
     let has = shown::Has::of(unit);
     let findings = if has.coding() {
         findings::of_submit(submit, known)
@@ -307,23 +293,23 @@ fn show_submit(
         Vec::new()
     };
     if has.address() {
-        shown::field(output, "To", &one_line(&submit.destination.to_string()))?;
+        shown::field(output, "To", &one_line(&submit.destination.to_string()));
     }
     for reply_to in submit.user_data.header.reply_addresses() {
-        shown::field(output, "Reply to", &one_line(&reply_to.to_string()))?;
+        shown::field(output, "Reply to", &one_line(&reply_to.to_string()));
     }
-    shown::through(unit, output)?;
-    shown::validity_line(submit.validity, output)?;
-    shown::part_line(&submit.user_data, None, output)?;
-    shown::handling_lines(&submit.user_data, submit.coding, output)?;
+    shown::through(unit, output);
+    shown::validity_line(submit.validity, output);
+    shown::part_line(&submit.user_data, None, output);
+    shown::handling_lines(&submit.user_data, submit.coding, output);
     let content = shown::Content::of(&submit.user_data);
     if has.any_content() {
-        content.show(output)?;
+        content.show(output);
     }
     if !findings.is_empty() {
-        show_findings(&findings, has.content(), output)?;
+        show_findings(&findings, has.content(), output);
     }
-    shown::other_readings(others, output)?;
+    shown::other_readings(others, output);
     let mut inspected = Inspected::of(unit, "submit");
     inspected.to = has.address().then(|| submit.destination.to_string());
     inspected.reference = Some(submit.reference);
@@ -333,22 +319,21 @@ fn show_submit(
     inspected.content = content;
     inspected.findings = told(findings);
     inspected.other_readings = shown::short(others);
-    output.object(&inspected)?;
-    Ok(())
+    output.object(&inspected);
 }
 
-fn show_report(report: &StatusReport, unit: &Pdu, output: &Output) -> Result<(), Failure> {
+fn show_report(report: &StatusReport, unit: &Pdu, output: &Output) {
     let has = shown::Has::of(unit);
     let (status, sentence) = shown::outcome(report.status);
     if has.address() {
-        shown::field(output, "Sent to", &one_line(&report.recipient.to_string()))?;
+        shown::field(output, "Sent to", &one_line(&report.recipient.to_string()));
     }
-    shown::through(unit, output)?;
+    shown::through(unit, output);
     if has.discharge() {
-        shown::time_line("At", report.discharged, output)?;
+        shown::time_line("At", report.discharged, output);
     }
     if has.status() {
-        shown::field(output, "Result", sentence)?;
+        shown::field(output, "Result", sentence);
     }
     let text = report
         .more
@@ -356,7 +341,7 @@ fn show_report(report: &StatusReport, unit: &Pdu, output: &Output) -> Result<(),
         .and_then(|more| more.user_data.as_ref());
     let content = text.map(shown::Content::of).unwrap_or_default();
     if content.text.is_some() {
-        content.show(output)?;
+        content.show(output);
     }
     let mut inspected = Inspected::of(unit, "status_report");
     inspected.to = has.address().then(|| report.recipient.to_string());
@@ -370,12 +355,11 @@ fn show_report(report: &StatusReport, unit: &Pdu, output: &Output) -> Result<(),
     inspected.status = has.status().then_some(status);
     inspected.status_code = has.status().then_some(report.status.0);
     inspected.content = content;
-    output.object(&inspected)?;
-    Ok(())
+    output.object(&inspected);
 }
 
 /// `whole`: whether all of it was there to be looked at.
-fn show_findings(findings: &[Finding], whole: bool, output: &Output) -> Result<(), Failure> {
+fn show_findings(findings: &[Finding], whole: bool, output: &Output) {
     for finding in findings {
         let (style, word) = match finding.severity {
             Severity::Danger => (BAD, "DANGER "),
@@ -386,15 +370,14 @@ fn show_findings(findings: &[Finding], whole: bool, output: &Output) -> Result<(
             "  {}  {}",
             styled(style, word),
             one_line(&finding.sentence())
-        ))?;
+        ));
     }
     if findings.is_empty() && whole {
         output.line(styled(
             FAINT,
             "  No tricks were found. That does not mean that the message is true.",
-        ))?;
+        ));
     }
-    Ok(())
 }
 
 fn told(findings: Vec<Finding>) -> Vec<Told> {

@@ -11,7 +11,6 @@ use waxwing_sms::{
 };
 
 use crate::{
-    outcome::Failure,
     output::{BAD, FAINT, Output, WARN, styled},
     text::{harmless, one_line},
 };
@@ -298,19 +297,18 @@ impl Content {
         }
     }
 
-    pub fn show(&self, output: &Output) -> Result<(), Failure> {
+    pub fn show(&self, output: &Output) {
         for link in &self.links {
-            field(output, "Leads to", &one_line(link))?;
+            field(output, "Leads to", &one_line(link));
         }
-        output.line("")?;
+        output.line("");
         for line in self.text.as_deref().unwrap_or_default().lines() {
-            output.line(format!("    {}", harmless(line)))?;
+            output.line(format!("    {}", harmless(line)));
         }
         if let Some(octets) = &self.octets {
-            output.line(format!("    {}", styled(FAINT, octets)))?;
+            output.line(format!("    {}", styled(FAINT, octets)));
         }
-        output.line("")?;
-        Ok(())
+        output.line("");
     }
 }
 
@@ -334,7 +332,7 @@ pub fn short(others: &[Pdu]) -> Vec<Short> {
 }
 
 /// The same for people.
-pub fn other_readings(others: &[Pdu], output: &Output) -> Result<(), Failure> {
+pub fn other_readings(others: &[Pdu], output: &Output) {
     for other in short(others) {
         let who = match (&other.from, &other.to) {
             (Some(from), _) => format!("a message from {from}"),
@@ -348,13 +346,12 @@ pub fn other_readings(others: &[Pdu], output: &Output) -> Result<(), Failure> {
             styled(WARN, "CAUTION"),
             one_line(&who),
             one_line(&text)
-        ))?;
+        ));
     }
-    Ok(())
 }
 
 /// Where a message ends too early, and what is behind it.
-pub fn ending(unit: &Pdu, output: &Output) -> Result<(), Failure> {
+pub fn ending(unit: &Pdu, output: &Output) {
     if let Some(cut_off) = unit.cut_off {
         let CutOff { within, missing } = cut_off;
         let octets = match missing {
@@ -364,30 +361,29 @@ pub fn ending(unit: &Pdu, output: &Output) -> Result<(), Failure> {
         output.line(format!(
             "{} The message is cut off within {within}: at least {octets} should follow.",
             styled(BAD, "✗")
-        ))?;
+        ));
     }
     if unit.left_over > 0 {
         let after = match unit.left_over {
             1 => "1 octet after the message does not belong to it.".to_owned(),
             more => format!("{more} octets after the message do not belong to it."),
         };
-        output.line(styled(FAINT, after))?;
+        output.line(styled(FAINT, after));
     }
-    Ok(())
 }
 
-pub fn field(output: &Output, name: &str, value: &str) -> Result<(), Failure> {
-    Ok(output.line(format!("{name:<9} {value}"))?)
+pub fn field(output: &Output, name: &str, value: &str) {
+    output.line(format!("{name:<9} {value}"));
 }
 
-pub fn through(unit: &Pdu, output: &Output) -> Result<(), Failure> {
+pub fn through(unit: &Pdu, output: &Output) {
     match &unit.service_centre {
         Some(centre) => field(output, "Through", &one_line(&centre.to_string())),
-        None => Ok(()),
+        None => {}
     }
 }
 
-pub fn time_line(name: &str, timestamp: Timestamp, output: &Output) -> Result<(), Failure> {
+pub fn time_line(name: &str, timestamp: Timestamp, output: &Output) {
     if let Some(time) = time(timestamp) {
         return field(output, name, &time);
     }
@@ -397,7 +393,7 @@ pub fn time_line(name: &str, timestamp: Timestamp, output: &Output) -> Result<()
             name,
             &format!("{written} (the message says so, but there is no such time)"),
         ),
-        None => Ok(()),
+        None => {}
     }
 }
 
@@ -408,9 +404,9 @@ pub fn time(timestamp: Timestamp) -> Option<String> {
 }
 
 /// Which part it is; `missing` where all parts that were given are shown as one.
-pub fn part_line(data: &UserData, missing: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
+pub fn part_line(data: &UserData, missing: Option<&[u8]>, output: &Output) {
     let Some(part) = data.header.part().filter(|part| part.of > 1) else {
-        return Ok(());
+        return;
     };
     let of = part.of;
     let Some(missing) = missing else {
@@ -433,7 +429,7 @@ pub fn part_line(data: &UserData, missing: Option<&[u8]>, output: &Output) -> Re
 }
 
 /// Who it is for and where it is to be kept, where that is not as usual.
-pub fn handling_lines(data: &UserData, coding: DataCoding, output: &Output) -> Result<(), Failure> {
+pub fn handling_lines(data: &UserData, coding: DataCoding, output: &Output) {
     if let Some(ports) = data.header.ports() {
         let what = match ports.service() {
             Service::Push => "the phone's browser, or its program for picture messages",
@@ -447,13 +443,13 @@ pub fn handling_lines(data: &UserData, coding: DataCoding, output: &Output) -> R
             output,
             "For",
             &format!("{what} (port {})", ports.destination),
-        )?;
+        );
     }
     match coding.class() {
-        Some(Class::Flash) => field(output, "Kept", "nowhere: it is shown at once (class 0)")?,
-        Some(Class::Sim) => field(output, "Kept", "on the SIM card (class 2)")?,
+        Some(Class::Flash) => field(output, "Kept", "nowhere: it is shown at once (class 0)"),
+        Some(Class::Sim) => field(output, "Kept", "on the SIM card (class 2)"),
         Some(Class::Equipment) => {
-            field(output, "Kept", "in a device beside the phone (class 3)")?;
+            field(output, "Kept", "in a device beside the phone (class 3)");
         }
         Some(Class::Phone) | None => {}
     }
@@ -469,14 +465,13 @@ pub fn handling_lines(data: &UserData, coding: DataCoding, output: &Output) -> R
             output,
             "Header",
             &format!("{} ({identifier:#04x})", element.name()),
-        )?;
+        );
     }
-    Ok(())
 }
 
-pub fn validity_line(validity: Validity, output: &Output) -> Result<(), Failure> {
+pub fn validity_line(validity: Validity, output: &Output) {
     match Valid::of(validity) {
-        None => Ok(()),
+        None => {}
         Some(Valid::Until(until)) => field(output, "Until", &until),
         Some(Valid::Minutes(minutes)) => field(output, "Valid for", &span(minutes)),
         Some(Valid::Enhanced(octets)) => field(output, "Valid for", &octets),

@@ -13,7 +13,7 @@ use waxwing_client::Session;
 use waxwing_engine::api::{Problem, QuoteSms, Request, SendSms, Sent, SmsEncoding, SmsQuote};
 
 use crate::{
-    cli::send,
+    cli::{arguments, send},
     outcome::{Failure, Outcome},
     output::{Output, WARN, styled},
     sentence,
@@ -31,6 +31,7 @@ pub struct Send {
     to: String,
 
     /// The text; without it, or with -, standard input is read
+    #[arg(allow_hyphen_values = true, value_parser = arguments::text)]
     text: Option<String>,
 
     /// Send without asking; you accept that it is not encrypted
@@ -72,15 +73,18 @@ impl Send {
             text: text.clone(),
         };
         let quote: SmsQuote = session.ask(&Request::QuoteSms(asked)).await?;
-        show(&quote, output)?;
+        show(&quote, output);
         if self.cost {
-            output.object(&serde_json::json!({ "type": "sms_quote", "quote": quote }))?;
-            return Ok(Outcome::Done);
+            output.object(&serde_json::json!({ "type": "sms_quote", "quote": quote }));
+            return Ok(Outcome::Shown);
         }
         let may_ask = io::stdin().is_terminal() && self.text.is_some() && !output.is_json();
         let agreed = if self.yes {
             true
         } else if may_ask {
+            if output.is_lost() {
+                return Err(Failure::NotPrinted("the price was not shown".to_owned()));
+            }
             if !agrees(&quote)? {
                 return Ok(Outcome::Failed);
             }
@@ -97,13 +101,13 @@ impl Send {
             even_so: self.even_so,
         });
         let sent: Sent = session.ask(&request).await?;
-        let wait = Duration::from_secs(self.wait);
-        send::see_through(session, output, sent, Some(wait)).await
+        let limit = send::Limit::InAll(Duration::from_secs(self.wait));
+        send::see_through(session, output, sent, Some(limit)).await
     }
 }
 
 /// What it costs.
-fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
+fn show(quote: &SmsQuote, output: &Output) {
     let messages = match quote.segments {
         1 => "1 text message".to_owned(),
         more => format!("{more} text messages"),
@@ -123,8 +127,7 @@ fn show(quote: &SmsQuote, output: &Output) -> Result<(), Failure> {
         "To {}: {messages}, {price}; {} more characters fit{room}.",
         one_line(&quote.to),
         quote.characters_left
-    ))?;
-    Ok(())
+    ));
 }
 
 /// Whether the person wants it so.
