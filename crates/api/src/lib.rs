@@ -54,7 +54,7 @@ pub use notice::{
     RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
 };
 pub use problem::{
-    ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
+    AddressFault, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
 };
 pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,

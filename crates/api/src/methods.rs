@@ -597,6 +597,13 @@ methods! {
         result: r#"{"conversations": [{"id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kind": "direct", "with": "bob@example.org", "verified": true, "unread": 1, "pinned": true, "muted_until": "2026-12-24T00:00:00.000Z", "draft": "Dear Bob", "nickname": "Bobby", "last": {"type": "message", "id": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "from": "bob@example.org", "from_verified": true, "text": "Hello Alice", "sent_at": "2026-11-24T20:15:07.000Z", "channel": "waxwing", "direction": "in", "read": false}}]}"#,
     }
 
+    /// Returns one conversation: by its id, by the other person's address in any form, or by the
+    /// name of a group.
+    conversation = Conversation(Of) -> Conversation: reads {
+        params: r#"{"of": "Bob@Example.ORG"}"#,
+        result: r#"{"id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kind": "direct", "with": "bob@example.org", "verified": true, "unread": 0}"#,
+    }
+
     /// Returns this account. `registration` is `none`, `asking_for_code`, `code_sent`,
     /// `checking_code` or `registered`; fields that are not known yet are absent. `recovery_words`
     /// are present until `forget_recovery_words`.

@@ -14,6 +14,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use waxwing_protocol::address::AddressError;
 
 use crate::{Timestamp, closed_debug, listed::listed};
 
@@ -70,6 +71,8 @@ problems! {
     AddressMalformed = "address_malformed" {
         /// As typed.
         address: String,
+        /// What is wrong with it.
+        reason: AddressFault,
     },
     /// The text is not an address or a conversation on this device.
     ConversationUnknown = "conversation_unknown" {
@@ -648,6 +651,36 @@ listed! {
 }
 
 listed! {
+    /// What is wrong with a text that is not an address.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum AddressFault {
+        /// It is empty, or longer than an address can be.
+        Length,
+        /// It has no `@`, and does not start with `+`.
+        Kind,
+        /// The part before the `@`.
+        LocalPart,
+        /// The part after the `@`.
+        Domain,
+        /// No phone has this number.
+        Number,
+    }
+}
+
+impl From<AddressError> for AddressFault {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::Length => Self::Length,
+            AddressError::Kind => Self::Kind,
+            AddressError::LocalPart => Self::LocalPart,
+            AddressError::Domain => Self::Domain,
+            AddressError::Number => Self::Number,
+        }
+    }
+}
+
+listed! {
     /// Something a relay did that no honest relay does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
@@ -856,6 +889,12 @@ impl Example for Timestamp {
 impl Example for KeyMissing {
     fn example() -> Self {
         Self::Passphrase
+    }
+}
+
+impl Example for AddressFault {
+    fn example() -> Self {
+        Self::Domain
     }
 }
 

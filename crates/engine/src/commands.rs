@@ -172,6 +172,7 @@ fn dispatch(
         Request::Search(search) => queries::search(turn, &search),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn),
+        Request::Conversation(of) => queries::conversation(turn, &of.of),
         Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
         Request::Devices => {

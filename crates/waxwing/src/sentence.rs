@@ -8,7 +8,7 @@
 
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{
-    Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
+    AddressFault, Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
     ReportFlaw,
 };
 
@@ -38,10 +38,7 @@ fn known(problem: Option<Problem>, own_words: &str) -> String {
 /// Says what happened, what it means, and what to do.
 pub fn of(problem: &Problem) -> String {
     match problem {
-        Problem::AddressMalformed { address } => format!(
-            "\"{address}\" is not an e-mail address or a phone number. Write it like \
-             alice@example.org or +15551234567."
-        ),
+        Problem::AddressMalformed { address, reason } => address_malformed(address, *reason),
         Problem::ConversationUnknown { name } => format!(
             "There is no conversation with \"{name}\" on this device; `waxwing conversations` \
              lists all of them."
@@ -862,6 +859,32 @@ fn people(addresses: &[String], others: u64) -> String {
         Some((last, [])) => last.clone(),
         Some((last, first)) => format!("{} and {last}", first.join(", ")),
         None => "the people you talk to".into(),
+    }
+}
+
+fn address_malformed(address: &str, reason: AddressFault) -> String {
+    match reason {
+        AddressFault::Length => {
+            "An address has at least 1 byte and at most 320. Write it like alice@example.org or \
+             +15551234567."
+                .into()
+        }
+        AddressFault::Kind => format!(
+            "\"{address}\" is not an e-mail address or a phone number. Write it like \
+             alice@example.org or, with the country code, +15551234567."
+        ),
+        AddressFault::LocalPart => format!(
+            "\"{address}\" is not an e-mail address: the part before the @ cannot be like that. It \
+             may have up to 64 Latin letters, digits and signs, and single dots between them."
+        ),
+        AddressFault::Domain => format!(
+            "\"{address}\" is not an e-mail address: what stands after the @ is not the name of a \
+             mail domain. Write it like alice@example.org."
+        ),
+        AddressFault::Number => format!(
+            "\"{address}\" is not a possible phone number. Write a + and the country code, then the \
+             rest of the number with all its digits, and no letters."
+        ),
     }
 }
 

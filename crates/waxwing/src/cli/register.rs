@@ -13,6 +13,7 @@ use waxwing_engine::api::{
     self, Account, Connection, Notice, Problem, ProblemReport, RegistrationChanged,
     RegistrationStage, Request, Status, SubmitCode,
 };
+use waxwing_protocol::address::Address;
 
 use super::send::lasts;
 use crate::{
@@ -63,7 +64,9 @@ impl Register {
         session.subscribe().await?;
         let account: Account = session.ask(&Request::Account).await?;
         let asked = account.registration == RegistrationStage::CodeSent
-            && account.address.as_deref() == Some(self.address.as_str());
+            && account
+                .address
+                .is_some_and(|address| Address::same(&address, &self.address));
         if !(asked && self.code.is_some()) {
             self.ask_for_code(session, output).await?;
         }
