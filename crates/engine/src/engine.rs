@@ -33,6 +33,7 @@ use crate::{
     conversation::{
         above::ConversationHook, archived, history, hooks::Conversations, parcels,
         reader::MessageHook,
+        search::index,
     },
     devices::{archive, hooks::Devices},
     event::{Effect, Event, LinkKind},
@@ -288,7 +289,11 @@ impl Engine {
         });
         match done {
             Ok((result, effects, timer)) => {
-                if !effects.is_empty() || timer.is_none_or(|at| at > now.after(AFRESH_AFTER)) {
+                let is_indexing = index::next_due(&self.memory).is_some();
+                if !effects.is_empty()
+                    || is_indexing
+                    || timer.is_none_or(|at| at > now.after(AFRESH_AFTER))
+                {
                     self.vain = 0;
                 }
                 self.effects.extend(effects);

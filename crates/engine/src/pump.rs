@@ -19,7 +19,9 @@ use crate::{
     conversation::{
         acquaintance, commits, epochs, generations,
         group_state::{GroupState, Reading},
-        groups, membership, parcels, quarantine, re_add, rejoin, start, welcomes,
+        groups, membership, parcels, quarantine, re_add, rejoin,
+        search::index,
+        start, welcomes,
     },
     devices::{self, registration},
     event::{Effect, LinkKind, RelayPlace},
@@ -115,6 +117,7 @@ pub(crate) fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
 
 /// Does everything that has become possible.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.run_contained(ErrorOwner::Part("search"), index::pump)?;
     let Some(relay) = settings::relay(turn.tx)? else {
         return Ok(());
     };
@@ -338,6 +341,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         own_history,
         link::key_packages::next_due(turn),
         expiry::next_due(turn.tx)?,
+        index::next_due(turn.memory),
     ];
     Ok(due
         .into_iter()

@@ -133,9 +133,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
     let wanted = Wanted {
         text: &asked.text,
         conversation,
-        from: from
-            .as_ref()
-            .map(waxwing_protocol::address::Address::canonical),
+        from: from.as_ref(),
         since: asked.since.map(|at| at.0),
         until: asked.until.map(|at| at.0),
         before: asked.next,
