@@ -64,6 +64,16 @@ pub struct Recover {
     pub revoke_others: bool,
 }
 
+/// Parameters of `restore`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Restore {
+    /// The 24 words of the recovery key, or the text of its QR code.
+    pub words: String,
+    /// Whether the backup comes from a file, through `feed_backup`, instead of from the relay.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub from_file: bool,
+}
+
 /// Parameters of `set_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SetLock {
@@ -225,9 +235,13 @@ pub struct BackupChanged {
 pub enum RecoveryStage {
     /// The account is being looked up.
     LookingUp,
+    /// The backup file is being checked: all of it comes through `feed_backup`. Nothing has
+    /// changed yet.
+    Checking,
     /// This device is being added to the account's roster.
     Admitting,
-    /// This device is admitted; the backup is being fetched, or comes through `feed_backup`.
+    /// This device is admitted; the backup is being fetched, or comes through `feed_backup`
+    /// once more from its first byte.
     Restoring,
     /// Done; with a problem such as `backup_none` if there was no backup.
     Done,
@@ -259,6 +273,7 @@ closed_debug!(
     ConfirmDevice,
     RevokeDevice,
     Recover,
+    Restore,
     ReadBackup,
     FeedBackup,
     BackupPart,

@@ -41,8 +41,8 @@ pub use contact::{
 };
 pub use devices::{
     ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged,
-    RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
+    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
+    RecoveryChanged, RecoveryStage, Restore, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};

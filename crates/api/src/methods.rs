@@ -475,15 +475,24 @@ methods! {
 
     /// Recovers an account on this device with its recovery key: its 24 words, or the text of its
     /// QR code. Contacts and history come from the backup on the relay, or with `from_file` through
-    /// `feed_backup`. `revoke_others` also revokes all other devices. Progress arrives as
-    /// `recovery` and `transfer` notices.
+    /// `feed_backup`: then all of the file is checked before anything changes. `revoke_others` also
+    /// revokes all other devices. Progress arrives as `recovery` and `transfer` notices.
     recover = Recover(Recover) -> Done: changes {
         params: r#"{"address": "alice@example.org", "relay": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "words": "wax wing seal …", "name": "New phone", "from_file": true, "revoke_others": true}"#,
         result: "{}",
     }
 
-    /// Takes the next bytes of a backup file, at most 512 KiB, in base64. Call it once a `recovery`
-    /// notice says `restoring`.
+    /// Adds what a backup has to an account that this device belongs to: contacts, conversations and
+    /// messages that are not here. The backup comes from the relay, or with `from_file` through
+    /// `feed_backup`. Progress arrives as `recovery` and `transfer` notices.
+    restore = Restore(Restore) -> Done: changes, admitted {
+        params: r#"{"words": "wax wing seal …", "from_file": true}"#,
+        result: "{}",
+    }
+
+    /// Takes the next bytes of a backup file, at most 512 KiB, in base64. Feed the whole file once a
+    /// `recovery` notice says `checking`, and once more when one says `restoring`. A file that is
+    /// damaged or another account's ends it with `failed`; nothing has changed then.
     feed_backup = FeedBackup(FeedBackup) -> Done: changes {
         params: r#"{"part": "V1hC", "last": true}"#,
         result: "{}",

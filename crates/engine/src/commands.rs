@@ -156,6 +156,7 @@ fn dispatch(
         }
         Request::RevokeDevice(revoke) => revoke_device(turn, &revoke),
         Request::Recover(recover) => recovery::begin(turn, &recover),
+        Request::Restore(restore) => recovery::restore(turn, &restore),
         Request::FeedBackup(feed) => recovery::feed(turn, &feed),
         Request::Backup => backup::request_backup(turn),
         Request::ReadBackup(read) => backup::read(turn, read),

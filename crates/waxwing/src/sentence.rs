@@ -675,17 +675,17 @@ pub fn of(problem: &Problem) -> String {
         ),
         Problem::RecoveryNotBegun => {
             "No recovery is waiting for a backup file, so the file was not read. Start with \
-             `waxwing recover ADDRESS --from FILE`."
+             `waxwing recover ADDRESS --from FILE` or `waxwing restore --from FILE`."
                 .into()
         }
         Problem::BackupNone => {
             "There is no backup of this account on the relay, so older messages could not be \
-             restored. Your contacts can still write to you, and new messages arrive."
+             restored. If you have a backup in a file, `waxwing restore --from FILE` adds what it has."
                 .into()
         }
         Problem::BackupDamaged => {
-            "The backup is incomplete or does not open with this key, so the parts that could not \
-             be checked were left out. Try another copy if you have one."
+            "The backup is incomplete or does not open with this recovery key, so it was not used. \
+             Try another copy if you have one: `waxwing restore --from FILE` adds what it has later."
                 .into()
         }
         Problem::BackupNotOurs => {
