@@ -115,6 +115,18 @@ pub struct BackupPart {
     pub part: String,
     /// Whether there are more.
     pub more: bool,
+    /// With the last part: the files that are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<FilesLeftOut>,
+}
+
+/// Files of messages that a backup does not have. They stay on the devices that have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilesLeftOut {
+    /// How many.
+    pub files: u64,
+    /// Their size together.
+    pub bytes: u64,
 }
 
 /// A device of this account.
@@ -227,6 +239,9 @@ pub struct BackupChanged {
     /// Why the newest attempt failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
+    /// Once it is complete: the files that are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<FilesLeftOut>,
 }
 
 /// How far a recovery is.

@@ -41,7 +41,7 @@ pub use contact::{
 };
 pub use devices::{
     ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
+    FilesLeftOut, LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
     RecoveryChanged, RecoveryStage, Restore, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
@@ -54,7 +54,8 @@ pub use notice::{
     RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
 };
 pub use problem::{
-    AddressFault, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
+    AddressFlaw, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
+    ReportFlaw,
 };
 pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,

@@ -304,8 +304,10 @@ methods! {
         result: "{}",
     }
 
-    /// Fetches an attachment from the relay. Small files from people to whom the account has
-    /// written are fetched automatically. Progress arrives as `message_changed` notices.
+    /// Fetches an attachment from the relay. Where the relay does not have it any more, this
+    /// account's other devices are asked, and one that has it uploads it again; `missing` then says
+    /// what they answered. Small files from people to whom the account has written are fetched
+    /// automatically. Progress arrives as `message_changed` notices.
     fetch_attachment = FetchAttachment(AttachmentOf) -> Done: changes {
         params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
         result: "{}",
@@ -540,7 +542,8 @@ methods! {
     /// may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
     /// and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
     /// `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-    /// `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
+    /// `fetching`, `here`, `gone` or `deleted`; `missing` says why one is not to be had from the
+    /// relay. Pictures and voice messages have a `preview`, as their sender
     /// states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
     /// `waveform` (levels from 0 to 255).
     history = History(History) -> History(HistoryPage): reads {

@@ -72,7 +72,7 @@ problems! {
         /// As typed.
         address: String,
         /// What is wrong with it.
-        reason: AddressFault,
+        reason: AddressFlaw,
     },
     /// The text is not an address or a conversation on this device.
     ConversationUnknown = "conversation_unknown" {
@@ -654,7 +654,7 @@ listed! {
     /// What is wrong with a text that is not an address.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
-    pub enum AddressFault {
+    pub enum AddressFlaw {
         /// It is empty, or longer than an address can be.
         Length,
         /// It has no `@`, and does not start with `+`.
@@ -668,7 +668,7 @@ listed! {
     }
 }
 
-impl From<AddressError> for AddressFault {
+impl From<AddressError> for AddressFlaw {
     fn from(error: AddressError) -> Self {
         match error {
             AddressError::Length => Self::Length,
@@ -892,7 +892,7 @@ impl Example for KeyMissing {
     }
 }
 
-impl Example for AddressFault {
+impl Example for AddressFlaw {
     fn example() -> Self {
         Self::Domain
     }

@@ -32,8 +32,7 @@ use crate::{
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
         above::ConversationHook, archived, history, hooks::Conversations, parcels,
-        reader::MessageHook,
-        search::index,
+        reader::MessageHook, search::index,
     },
     devices::{archive, hooks::Devices},
     event::{Effect, Event, LinkKind},
@@ -384,7 +383,14 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
-        .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
+        .with::<dyn ConversationHook>(&[
+            &Profiles,
+            &Messages,
+            &SyncedSettings,
+            &Sms,
+            &Attachments,
+            &Inbox,
+        ])
         .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled, &ViewOnce])
         .with::<dyn ContentHook>(&[
             &Polls,

@@ -51,6 +51,7 @@ const STEPS: &[Step] = &[
     TOKEN_KEYS,
     DELETED_AND_SCHEDULED,
     SEARCH,
+    FILES_OF_OWN_DEVICES,
 ];
 
 /// The store of the first version.
@@ -190,3 +191,6 @@ const DELETED_AND_SCHEDULED: Step = &[
 
 /// Searching inside of words.
 const SEARCH: Step = &[crate::conversation::search::index::SCHEMA];
+
+/// Files that devices of an account give each other.
+const FILES_OF_OWN_DEVICES: Step = &[crate::attachment::own_devices::SCHEMA];

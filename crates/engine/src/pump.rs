@@ -13,7 +13,7 @@ use waxwing_protocol::time::{Span, Time};
 
 use crate::{
     api::RegistrationStage,
-    attachment::transfer,
+    attachment::{own_devices, transfer},
     commands,
     containment::ErrorOwner,
     conversation::{
@@ -109,6 +109,7 @@ pub(crate) fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
             | Postponed::ReAdd
             | Postponed::Sms
             | Postponed::SmsParts
+            | Postponed::FileCopies
             | Postponed::Backup => {}
         }
     }
@@ -146,6 +147,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
     turn.run_contained(ErrorOwner::Part("gaps"), gaps::ask)?;
     turn.run_contained(ErrorOwner::Part("missed posts"), missed_posts::ask)?;
+    turn.run_contained(ErrorOwner::Part("files for own devices"), own_devices::pump)?;
     epochs::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.memory.links.posting.ready().is_none() {

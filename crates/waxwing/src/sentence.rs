@@ -8,8 +8,8 @@
 
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{
-    AddressFault, Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
-    ReportFlaw,
+    AddressFlaw, Alarm, ImportFlaw, KeyMissing, MissingFile, MissingReason, Problem, ProblemReport,
+    RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
 };
 
 /// Says what happened, what it means, and what to do.
@@ -862,29 +862,72 @@ fn people(addresses: &[String], others: u64) -> String {
     }
 }
 
-fn address_malformed(address: &str, reason: AddressFault) -> String {
+fn address_malformed(address: &str, reason: AddressFlaw) -> String {
     match reason {
-        AddressFault::Length => {
+        AddressFlaw::Length => {
             "An address has at least 1 byte and at most 320. Write it like alice@example.org or \
              +15551234567."
                 .into()
         }
-        AddressFault::Kind => format!(
+        AddressFlaw::Kind => format!(
             "\"{address}\" is not an e-mail address or a phone number. Write it like \
              alice@example.org or, with the country code, +15551234567."
         ),
-        AddressFault::LocalPart => format!(
+        AddressFlaw::LocalPart => format!(
             "\"{address}\" is not an e-mail address: the part before the @ cannot be like that. It \
              may have up to 64 Latin letters, digits and signs, and single dots between them."
         ),
-        AddressFault::Domain => format!(
+        AddressFlaw::Domain => format!(
             "\"{address}\" is not an e-mail address: what stands after the @ is not the name of a \
              mail domain. Write it like alice@example.org."
         ),
-        AddressFault::Number => format!(
+        AddressFlaw::Number => format!(
             "\"{address}\" is not a possible phone number. Write a + and the country code, then the \
              rest of the number with all its digits, and no letters."
         ),
+    }
+}
+
+/// Says why a file cannot be had now, and what to do.
+pub fn of_missing_file(missing: Option<&MissingFile>) -> String {
+    let Some(missing) = missing else {
+        return "The file is not available. Ask its sender to send it again.".into();
+    };
+    let others = match missing.devices_asked {
+        1 => "Your other device".to_owned(),
+        number => format!("Your {number} other devices"),
+    };
+    match missing.reason {
+        MissingReason::RelayDoesNotHaveIt => {
+            "The file is not on this device, and the relay no longer has it: a relay keeps files for \
+             the devices that they were sent to, and for a month at most. You have no other device \
+             to get it from, so ask its sender to send it again."
+                .into()
+        }
+        MissingReason::DevicesAsked => {
+            let were = if missing.devices_asked == 1 { "was" } else { "were" };
+            format!(
+                "The relay no longer has this file. {others} {were} asked for it, and it arrives once \
+                 one that has it is online; run `waxwing save` again then."
+            )
+        }
+        MissingReason::DeviceUploads => {
+            "Another device of yours has this file and is uploading it. It arrives when that is done; \
+             run `waxwing save` again then."
+                .into()
+        }
+        MissingReason::NoDeviceHasIt => {
+            let has = if missing.devices_asked == 1 { "does not have" } else { "do not have" };
+            format!(
+                "The relay no longer has this file, and {} {has} it. Ask its sender to send it again.",
+                others.to_lowercase()
+            )
+        }
+        MissingReason::Damaged => {
+            "What arrived is not the file that its sender sealed, so it was deleted. Run `waxwing \
+             save` again to get it from another device of yours, or ask its sender to send it again."
+                .into()
+        }
     }
 }
 

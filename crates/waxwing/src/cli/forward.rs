@@ -13,7 +13,7 @@ use super::{
     messages::Which,
     progress::Bar,
     recipients::{Delivery, recipients, see_all_through},
-    save::{gone, here},
+    save::here,
     send::{FILES_WAIT, see_through},
 };
 use crate::{
@@ -76,7 +76,7 @@ async fn open_all(
             message: message.id,
             number: file.number,
         };
-        files.push(here(session, output, of).await?.ok_or_else(gone)?);
+        files.push(here(session, output, of).await?);
     }
     Ok(files)
 }

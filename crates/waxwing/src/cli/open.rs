@@ -10,7 +10,7 @@ use waxwing_engine::api::{
     AttachmentOf, AttachmentState, Message, MessageOf, Problem, Request, ViewedOnce,
 };
 
-use super::{messages::Which, save::gone, wait_for_relay::settled};
+use super::{messages::Which, save::missing, wait_for_relay::settled};
 use crate::{
     outcome::{Failure, Outcome},
     output::Output,
@@ -90,7 +90,7 @@ async fn fetch(session: &mut Session, message: &Message) -> Result<(), Failure> 
         for file in &now.attachments {
             match file.state {
                 AttachmentState::Here | AttachmentState::Sending => continue,
-                AttachmentState::Gone if asked => return Err(gone()),
+                AttachmentState::Gone if asked => return Err(missing(file.missing.as_ref())),
                 AttachmentState::Deleted => return Err(Problem::AttachmentDeleted.into()),
                 AttachmentState::Offered | AttachmentState::Gone => {
                     let of = AttachmentOf {

@@ -163,7 +163,8 @@ async fn restored(
 fn tell(done: RecoveryChanged, output: &Output) -> Result<Outcome, Failure> {
     match done.problem {
         None => output.line(format!(
-            "{} Your contacts and your history are back.",
+            "{} Your contacts and your history are back. Attached files are in no backup; `waxwing \
+             save` asks your other devices for them.",
             styled(GOOD, "✓")
         ))?,
         // The account is back, and there was nothing to restore.
