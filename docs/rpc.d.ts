@@ -21,6 +21,19 @@ export interface Account {
   recovery_qr?: string | null;
 }
 
+/** What is wrong with a text that is not an address. */
+export type AddressFault =
+  /** It is empty, or longer than an address can be. */
+  | "length"
+  /** It has no `@`, and does not start with `+`. */
+  | "kind"
+  /** The part before the `@`. */
+  | "local_part"
+  /** The part after the `@`. */
+  | "domain"
+  /** No phone has this number. */
+  | "number";
+
 /** A warning that stays until the person dismisses it or its cause is resolved. */
 export type Alarm = Problem & {
   /** What happened, in one sentence for programs and logs. */
@@ -60,6 +73,8 @@ export interface Attachment {
   percent: number;
   /** A preview, as the sender states it. */
   preview?: Preview | null;
+  /** Why the file is not here, if it cannot be fetched from the relay. */
+  missing?: MissingFile | null;
 }
 
 /** An attachment of a message. */
@@ -111,6 +126,8 @@ export interface BackupChanged {
   saved_at?: Timestamp | null;
   /** Why the newest attempt failed, if it did. */
   problem?: ProblemReport | null;
+  /** Once it is complete: the files that are not in the backup. */
+  left_out?: FilesLeftOut | null;
 }
 
 /** A part of a backup, from `read_backup`. */
@@ -119,6 +136,8 @@ export interface BackupPart {
   part: string;
   /** Whether there are more. */
   more: boolean;
+  /** With the last part: the files that are not in the backup. */
+  left_out?: FilesLeftOut | null;
 }
 
 /** Parameters of `block`. */
@@ -530,6 +549,14 @@ export interface FeedBackup {
   part: string;
   /** Whether these are the last bytes. */
   last?: boolean;
+}
+
+/** Files of messages that a backup does not have. They stay on the devices that have them. */
+export interface FilesLeftOut {
+  /** How many. */
+  files: number;
+  /** Their size together. */
+  bytes: number;
 }
 
 /** Parameters of `find_message`. */
@@ -951,6 +978,29 @@ export type MessageState =
   /** The recipient has read it. */
   | "read";
 
+/** Why a file is not here. */
+export interface MissingFile {
+  /** Why. */
+  reason: MissingReason;
+  /** How many other devices of this account were asked for it. */
+  devices_asked: number;
+  /** How many of them have said that they do not have it. */
+  devices_without: number;
+}
+
+/** Why a file is not here. */
+export type MissingReason =
+  /** The relay does not have it any more, or never had it, and there is no other device to ask. */
+  | "relay_does_not_have_it"
+  /** This account's other devices were asked for it; those that are offline answer later. */
+  | "devices_asked"
+  /** Another device of this account is uploading it. */
+  | "device_uploads"
+  /** The relay does not have it any more, and neither does any device of this account. */
+  | "no_device_has_it"
+  /** What the relay gave is not what the sender sealed. */
+  | "damaged";
+
 /** An auditor, as the person names them. */
 export interface NamedAuditor {
   /** `waxwing-auditor-…`, as the auditor publishes it. */
@@ -1088,6 +1138,8 @@ export interface OpenAttachment {
   state: AttachmentState;
   /** How much of the transfer is done. */
   percent: number;
+  /** Why the file is not here, if it cannot be fetched from the relay. */
+  missing?: MissingFile | null;
 }
 
 /** The notice `pairing`. */
@@ -1189,6 +1241,8 @@ export type Problem =
     code: "address_malformed";
     /** As typed. */
     address: string;
+    /** What is wrong with it. */
+    reason: AddressFault;
   }
   /** The text is not an address or a conversation on this device. */
   | {
@@ -2089,9 +2143,17 @@ export interface RecoveryChanged {
 export type RecoveryStage =
   /** The account is being looked up. */
   | "looking_up"
+  /**
+   * The backup file is being checked: all of it comes through `feed_backup`. Nothing has
+   * changed yet.
+   */
+  | "checking"
   /** This device is being added to the account's roster. */
   | "admitting"
-  /** This device is admitted; the backup is being fetched, or comes through `feed_backup`. */
+  /**
+   * This device is admitted; the backup is being fetched, or comes through `feed_backup`
+   * once more from its first byte.
+   */
   | "restoring"
   /** Done; with a problem such as `backup_none` if there was no backup. */
   | "done"
@@ -2277,6 +2339,14 @@ export interface ReportedPerson {
   roster: string[];
 }
 
+/** Parameters of `restore`. */
+export interface Restore {
+  /** The 24 words of the recovery key, or the text of its QR code. */
+  words: string;
+  /** Whether the backup comes from a file, through `feed_backup`, instead of from the relay. */
+  from_file?: boolean;
+}
+
 /** Parameters of `revoke_device`. */
 export interface RevokeDevice {
   /** Its id as `devices` gives it: all of it, or at least its first eight digits. */
@@ -2422,8 +2492,9 @@ export interface SealedFile {
 /** Parameters of `search`. */
 export interface Search {
   /**
-   * Words, all of which the message must contain. Capitals and accents do not matter, and the
-   * last one may be the beginning of a word. Empty for all messages.
+   * Words, all of which the message must contain, also inside of longer words. Capitals,
+   * accents, vowel points and full width do not matter; emoji and signs find themselves. Empty
+   * for all messages.
    */
   text?: string;
   /** Only in this conversation: an address, an id, or the name of a group. */
@@ -2945,8 +3016,10 @@ export interface Methods {
   /** Marks everything in a conversation as read, up to a message or all of it. */
   mark_read: { params: MarkRead; result: Done };
   /**
-   * Fetches an attachment from the relay. Small files from people to whom the account has
-   * written are fetched automatically. Progress arrives as `message_changed` notices.
+   * Fetches an attachment from the relay. Where the relay does not have it any more, this
+   * account's other devices are asked, and one that has it uploads it again; `missing` then says
+   * what they answered. Small files from people to whom the account has written are fetched
+   * automatically. Progress arrives as `message_changed` notices.
    */
   fetch_attachment: { params: AttachmentOf; result: Done };
   /**
@@ -3066,13 +3139,20 @@ export interface Methods {
   /**
    * Recovers an account on this device with its recovery key: its 24 words, or the text of its
    * QR code. Contacts and history come from the backup on the relay, or with `from_file` through
-   * `feed_backup`. `revoke_others` also revokes all other devices. Progress arrives as
-   * `recovery` and `transfer` notices.
+   * `feed_backup`: then all of the file is checked before anything changes. `revoke_others` also
+   * revokes all other devices. Progress arrives as `recovery` and `transfer` notices.
    */
   recover: { params: Recover; result: Done };
   /**
-   * Takes the next bytes of a backup file, at most 512 KiB, in base64. Call it once a `recovery`
-   * notice says `restoring`.
+   * Adds what a backup has to an account that this device belongs to: contacts, conversations and
+   * messages that are not here. The backup comes from the relay, or with `from_file` through
+   * `feed_backup`. Progress arrives as `recovery` and `transfer` notices.
+   */
+  restore: { params: Restore; result: Done };
+  /**
+   * Takes the next bytes of a backup file, at most 512 KiB, in base64. Feed the whole file once a
+   * `recovery` notice says `checking`, and once more when one says `restoring`. A file that is
+   * damaged or another account's ends it with `failed`; nothing has changed then.
    */
   feed_backup: { params: FeedBackup; result: Done };
   /**
@@ -3150,6 +3230,11 @@ export interface Methods {
    * `with` is `sms:` and its number or the name it gives itself).
    */
   conversations: { params?: Record<string, never>; result: Conversations };
+  /**
+   * Returns one conversation: by its id, by the other person's address in any form, or by the
+   * name of a group.
+   */
+  conversation: { params: Of; result: Conversation };
   /**
    * Returns this account. `registration` is `none`, `asking_for_code`, `code_sent`,
    * `checking_code` or `registered`; fields that are not known yet are absent. `recovery_words`

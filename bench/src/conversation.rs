@@ -389,6 +389,7 @@ fn attachment(scratch: &Path, mib: usize) -> Result<()> {
         size: sealed.size,
         state: AttachmentState::Here,
         percent: 100,
+        missing: None,
     };
     let begun = Instant::now();
     let opened = blobs.open(&open, &scratch.join("opened"))?;

@@ -72,6 +72,7 @@ impl Files {
         match work {
             BlobWork::Read {
                 blob,
+                file,
                 part,
                 offset,
                 length,
@@ -80,7 +81,7 @@ impl Files {
                 let start = usize::try_from(offset).unwrap();
                 let bytes = self
                     .files
-                    .get(&blob)
+                    .get(&file)
                     .and_then(|file| file.get(start..start + length))
                     .map(Bytes::copy_from_slice);
                 Some(BlobDone::Read { blob, part, bytes })

@@ -317,6 +317,11 @@ impl<R: RelayPort> World<R> {
         self.people[id.0].blobs.seal(&mut self.rng, name, content)
     }
 
+    /// Deletes the files that somebody's device has, behind its back.
+    pub fn forget_files(&mut self, id: PersonId) {
+        self.people[id.0].blobs = crate::files::Files::default();
+    }
+
     /// Opens what somebody has of a file.
     pub fn open_file(&mut self, id: PersonId, message: MessageId, number: u32) -> Option<Vec<u8>> {
         let of = AttachmentOf { message, number };

@@ -69,6 +69,16 @@ pub struct Recover {
     pub revoke_others: bool,
 }
 
+/// Parameters of `restore`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Restore {
+    /// The 24 words of the recovery key, or the text of its QR code.
+    pub words: String,
+    /// Whether the backup comes from a file, through `feed_backup`, instead of from the relay.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub from_file: bool,
+}
+
 /// Parameters of `set_lock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +123,18 @@ pub struct BackupPart {
     pub part: String,
     /// Whether there are more.
     pub more: bool,
+    /// With the last part: the files that are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<FilesLeftOut>,
+}
+
+/// Files of messages that a backup does not have. They stay on the devices that have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilesLeftOut {
+    /// How many.
+    pub files: u64,
+    /// Their size together.
+    pub bytes: u64,
 }
 
 /// A device of this account.
@@ -225,6 +247,9 @@ pub struct BackupChanged {
     /// Why the newest attempt failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<ProblemReport>,
+    /// Once it is complete: the files that are not in the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<FilesLeftOut>,
 }
 
 /// How far a recovery is.
@@ -233,9 +258,13 @@ pub struct BackupChanged {
 pub enum RecoveryStage {
     /// The account is being looked up.
     LookingUp,
+    /// The backup file is being checked: all of it comes through `feed_backup`. Nothing has
+    /// changed yet.
+    Checking,
     /// This device is being added to the account's roster.
     Admitting,
-    /// This device is admitted; the backup is being fetched, or comes through `feed_backup`.
+    /// This device is admitted; the backup is being fetched, or comes through `feed_backup`
+    /// once more from its first byte.
     Restoring,
     /// Done; with a problem such as `backup_none` if there was no backup.
     Done,
@@ -267,6 +296,7 @@ closed_debug!(
     ConfirmDevice,
     RevokeDevice,
     Recover,
+    Restore,
     ReadBackup,
     FeedBackup,
     BackupPart,

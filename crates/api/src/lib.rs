@@ -41,8 +41,8 @@ pub use contact::{
 };
 pub use devices::{
     ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged,
-    RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
+    FilesLeftOut, LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
+    RecoveryChanged, RecoveryStage, Restore, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};
@@ -54,7 +54,8 @@ pub use notice::{
     RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
 };
 pub use problem::{
-    ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
+    AddressFlaw, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
+    ReportFlaw,
 };
 pub use report::{
     CheckReport, CheckedReport, MakeReport, ProvenMessage, Report, ReportedFile, ReportedMessage,

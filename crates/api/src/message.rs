@@ -251,6 +251,36 @@ pub struct Attachment {
     /// A preview, as the sender states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
+    /// Why the file is not here, if it cannot be fetched from the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingFile>,
+}
+
+/// Why a file is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MissingFile {
+    /// Why.
+    pub reason: MissingReason,
+    /// How many other devices of this account were asked for it.
+    pub devices_asked: u32,
+    /// How many of them have said that they do not have it.
+    pub devices_without: u32,
+}
+
+/// Why a file is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingReason {
+    /// The relay does not have it any more, or never had it, and there is no other device to ask.
+    RelayDoesNotHaveIt,
+    /// This account's other devices were asked for it; those that are offline answer later.
+    DevicesAsked,
+    /// Another device of this account is uploading it.
+    DeviceUploads,
+    /// The relay does not have it any more, and neither does any device of this account.
+    NoDeviceHasIt,
+    /// What the relay gave is not what the sender sealed.
+    Damaged,
 }
 
 /// A preview of a file that is not here yet, as its sender states it.
@@ -414,6 +444,9 @@ pub struct OpenAttachment {
     pub state: AttachmentState,
     /// How much of the transfer is done.
     pub percent: u64,
+    /// Why the file is not here, if it cannot be fetched from the relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingFile>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]

@@ -305,8 +305,10 @@ methods! {
         result: "{}",
     }
 
-    /// Fetches an attachment from the relay. Small files from people to whom the account has
-    /// written are fetched automatically. Progress arrives as `message_changed` notices.
+    /// Fetches an attachment from the relay. Where the relay does not have it any more, this
+    /// account's other devices are asked, and one that has it uploads it again; `missing` then says
+    /// what they answered. Small files from people to whom the account has written are fetched
+    /// automatically. Progress arrives as `message_changed` notices.
     fetch_attachment = FetchAttachment(AttachmentOf) -> Done: changes {
         params: r#"{"message": "019d8f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "number": 0}"#,
         result: "{}",
@@ -476,15 +478,24 @@ methods! {
 
     /// Recovers an account on this device with its recovery key: its 24 words, or the text of its
     /// QR code. Contacts and history come from the backup on the relay, or with `from_file` through
-    /// `feed_backup`. `revoke_others` also revokes all other devices. Progress arrives as
-    /// `recovery` and `transfer` notices.
+    /// `feed_backup`: then all of the file is checked before anything changes. `revoke_others` also
+    /// revokes all other devices. Progress arrives as `recovery` and `transfer` notices.
     recover = Recover(Recover) -> Done: changes {
         params: r#"{"address": "alice@example.org", "relay": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "words": "wax wing seal …", "name": "New phone", "from_file": true, "revoke_others": true}"#,
         result: "{}",
     }
 
-    /// Takes the next bytes of a backup file, at most 512 KiB, in base64. Call it once a `recovery`
-    /// notice says `restoring`.
+    /// Adds what a backup has to an account that this device belongs to: contacts, conversations and
+    /// messages that are not here. The backup comes from the relay, or with `from_file` through
+    /// `feed_backup`. Progress arrives as `recovery` and `transfer` notices.
+    restore = Restore(Restore) -> Done: changes, admitted {
+        params: r#"{"words": "wax wing seal …", "from_file": true}"#,
+        result: "{}",
+    }
+
+    /// Takes the next bytes of a backup file, at most 512 KiB, in base64. Feed the whole file once a
+    /// `recovery` notice says `checking`, and once more when one says `restoring`. A file that is
+    /// damaged or another account's ends it with `failed`; nothing has changed then.
     feed_backup = FeedBackup(FeedBackup) -> Done: changes {
         params: r#"{"part": "V1hC", "last": true}"#,
         result: "{}",
@@ -532,7 +543,8 @@ methods! {
     /// may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
     /// and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
     /// `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-    /// `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
+    /// `fetching`, `here`, `gone` or `deleted`; `missing` says why one is not to be had from the
+    /// relay. Pictures and voice messages have a `preview`, as their sender
     /// states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
     /// `waveform` (levels from 0 to 255).
     history = History(History) -> History(HistoryPage): reads {
@@ -596,6 +608,13 @@ methods! {
     /// `with` is `sms:` and its number or the name it gives itself).
     conversations = Conversations -> Conversations: reads {
         result: r#"{"conversations": [{"id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kind": "direct", "with": "bob@example.org", "verified": true, "unread": 1, "pinned": true, "muted_until": "2026-12-24T00:00:00.000Z", "draft": "Dear Bob", "nickname": "Bobby", "last": {"type": "message", "id": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f1e2d3c4b5a69788796a5b4c34f2a6c1e", "conversation": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "from": "bob@example.org", "from_verified": true, "text": "Hello Alice", "sent_at": "2026-11-24T20:15:07.000Z", "channel": "waxwing", "direction": "in", "read": false}}]}"#,
+    }
+
+    /// Returns one conversation: by its id, by the other person's address in any form, or by the
+    /// name of a group.
+    conversation = Conversation(Of) -> Conversation: reads {
+        params: r#"{"of": "Bob@Example.ORG"}"#,
+        result: r#"{"id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kind": "direct", "with": "bob@example.org", "verified": true, "unread": 0}"#,
     }
 
     /// Returns this account. `registration` is `none`, `asking_for_code`, `code_sent`,

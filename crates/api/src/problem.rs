@@ -14,6 +14,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use waxwing_protocol::address::AddressError;
 
 use crate::{Timestamp, closed_debug, listed::listed};
 
@@ -70,6 +71,8 @@ problems! {
     AddressMalformed = "address_malformed" {
         /// As typed.
         address: String,
+        /// What is wrong with it.
+        reason: AddressFlaw,
     },
     /// The text is not an address or a conversation on this device.
     ConversationUnknown = "conversation_unknown" {
@@ -657,6 +660,36 @@ listed! {
 }
 
 listed! {
+    /// What is wrong with a text that is not an address.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum AddressFlaw {
+        /// It is empty, or longer than an address can be.
+        Length,
+        /// It has no `@`, and does not start with `+`.
+        Kind,
+        /// The part before the `@`.
+        LocalPart,
+        /// The part after the `@`.
+        Domain,
+        /// No phone has this number.
+        Number,
+    }
+}
+
+impl From<AddressError> for AddressFlaw {
+    fn from(error: AddressError) -> Self {
+        match error {
+            AddressError::Length => Self::Length,
+            AddressError::Kind => Self::Kind,
+            AddressError::LocalPart => Self::LocalPart,
+            AddressError::Domain => Self::Domain,
+            AddressError::Number => Self::Number,
+        }
+    }
+}
+
+listed! {
     /// Something a relay did that no honest relay does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
@@ -865,6 +898,12 @@ impl Example for Timestamp {
 impl Example for KeyMissing {
     fn example() -> Self {
         Self::Passphrase
+    }
+}
+
+impl Example for AddressFlaw {
+    fn example() -> Self {
+        Self::Domain
     }
 }
 

@@ -475,8 +475,9 @@ pub struct Star {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
-    /// Words, all of which the message must contain. Capitals and accents do not matter, and the
-    /// last one may be the beginning of a word. Empty for all messages.
+    /// Words, all of which the message must contain, also inside of longer words. Capitals,
+    /// accents, vowel points and full width do not matter; emoji and signs find themselves. Empty
+    /// for all messages.
     #[serde(default)]
     pub text: String,
     /// Only in this conversation: an address, an id, or the name of a group.

@@ -67,6 +67,8 @@ responses! {
     Contacts(Contacts),
     /// Of `conversations`.
     Conversations(Conversations),
+    /// Of `conversation`.
+    Conversation(Box<Conversation>),
     /// Of `find_message`.
     Message(Box<Message>),
     /// Of `attachment`.

@@ -156,6 +156,7 @@ fn dispatch(
         }
         Request::RevokeDevice(revoke) => revoke_device(turn, &revoke),
         Request::Recover(recover) => recovery::begin(turn, &recover),
+        Request::Restore(restore) => recovery::restore(turn, &restore),
         Request::FeedBackup(feed) => recovery::feed(turn, &feed),
         Request::Backup => backup::request_backup(turn),
         Request::ReadBackup(read) => backup::read(turn, read),
@@ -172,6 +173,7 @@ fn dispatch(
         Request::Search(search) => queries::search(turn, &search),
         Request::Contacts => queries::contacts(turn),
         Request::Conversations => queries::conversations(turn),
+        Request::Conversation(of) => queries::conversation(turn, &of.of),
         Request::Group(of) => queries::group(turn, &of.of),
         Request::Account => queries::account(turn),
         Request::Devices => {

@@ -32,7 +32,7 @@ use crate::{
     containment::{ErrorHook, ErrorOwner, UndoHook},
     conversation::{
         above::ConversationHook, archived, history, hooks::Conversations, parcels,
-        reader::MessageHook,
+        reader::MessageHook, search::index,
     },
     devices::{archive, hooks::Devices},
     event::{Effect, Event, LinkKind},
@@ -288,7 +288,11 @@ impl Engine {
         });
         match done {
             Ok((result, effects, timer)) => {
-                if !effects.is_empty() || timer.is_none_or(|at| at > now.after(AFRESH_AFTER)) {
+                let is_indexing = index::next_due(&self.memory).is_some();
+                if !effects.is_empty()
+                    || is_indexing
+                    || timer.is_none_or(|at| at > now.after(AFRESH_AFTER))
+                {
                     self.vain = 0;
                 }
                 self.effects.extend(effects);
@@ -379,7 +383,14 @@ pub(crate) fn hooks() -> Hooks {
         .with::<dyn ContactHook>(&[&SyncedSettings, &Messages, &Conversations])
         .with::<dyn LookUpHook>(&[&Sms, &Messages, &Conversations])
         .with::<dyn OwnHistoryHook>(&[&Devices, &Messages, &Conversations])
-        .with::<dyn ConversationHook>(&[&Profiles, &Messages, &SyncedSettings, &Sms, &Inbox])
+        .with::<dyn ConversationHook>(&[
+            &Profiles,
+            &Messages,
+            &SyncedSettings,
+            &Sms,
+            &Attachments,
+            &Inbox,
+        ])
         .with::<dyn MessageHook>(&[&Attachments, &Polls, &Forwarded, &Scheduled, &ViewOnce])
         .with::<dyn ContentHook>(&[
             &Polls,

@@ -88,6 +88,8 @@ pub enum BlobWork {
     Read {
         /// The blob's id.
         blob: [u8; 32],
+        /// Whose file it is: the blob's own, or the one of which the blob is a copy.
+        file: [u8; 32],
         /// Which part.
         part: u32,
         /// Where it begins.

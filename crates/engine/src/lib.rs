@@ -24,6 +24,7 @@ mod conversation;
 mod devices;
 mod engine;
 mod event;
+mod folding;
 mod hooks;
 mod inbox;
 mod link;

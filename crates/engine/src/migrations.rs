@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::store::{Step, Store, StoreError, StoreKey};
+use crate::store::{Step, Store, StoreError, StoreKey, TableMaking};
 
 impl Store {
     /// Opens the store at `path`, or makes it, and brings its tables up to date.
@@ -18,17 +18,23 @@ impl Store {
     /// [`StoreError::Newer`] when a later version made it; and the rest of
     /// [`StoreError`]. The file is then as it was.
     pub fn open(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
-        Self::open_with(path, key, STEPS)
+        Self::open_with(path, key, &TABLE_MAKING)
     }
 
     /// A store that is gone with its owner; for tests and simulations.
     pub fn open_in_memory() -> Result<Self, StoreError> {
-        Self::open_in_memory_with(STEPS)
+        Self::open_in_memory_with(&TABLE_MAKING)
     }
 }
 
+/// How this version makes and keeps the tables.
+pub(crate) const TABLE_MAKING: TableMaking = TableMaking {
+    steps: STEPS,
+    functions: crate::conversation::search::index::add_functions,
+};
+
 /// All steps, oldest first.
-pub(crate) const STEPS: &[Step] = &[
+const STEPS: &[Step] = &[
     FIRST,
     TRUST,
     DEVICES,
@@ -44,6 +50,8 @@ pub(crate) const STEPS: &[Step] = &[
     FULL_MAILBOXES,
     TOKEN_KEYS,
     DELETED_AND_SCHEDULED,
+    SEARCH,
+    FILES_OF_OWN_DEVICES,
 ];
 
 /// The store of the first version.
@@ -180,3 +188,9 @@ const DELETED_AND_SCHEDULED: Step = &[
     crate::message::deleted::SCHEMA,
     crate::message::scheduled::SCHEMA,
 ];
+
+/// Searching inside of words.
+const SEARCH: Step = &[crate::conversation::search::index::SCHEMA];
+
+/// Files that devices of an account give each other.
+const FILES_OF_OWN_DEVICES: Step = &[crate::attachment::own_devices::SCHEMA];

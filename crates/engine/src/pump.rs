@@ -13,13 +13,15 @@ use waxwing_protocol::time::{Span, Time};
 
 use crate::{
     api::RegistrationStage,
-    attachment::transfer,
+    attachment::{own_devices, transfer},
     commands,
     containment::ErrorOwner,
     conversation::{
         acquaintance, commits, epochs, generations,
         group_state::{GroupState, Reading},
-        groups, membership, parcels, quarantine, re_add, rejoin, start, welcomes,
+        groups, membership, parcels, quarantine, re_add, rejoin,
+        search::index,
+        start, welcomes,
     },
     devices::{self, registration},
     event::{Effect, LinkKind, RelayPlace},
@@ -107,6 +109,7 @@ pub(crate) fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
             | Postponed::ReAdd
             | Postponed::Sms
             | Postponed::SmsParts
+            | Postponed::FileCopies
             | Postponed::Backup => {}
         }
     }
@@ -115,6 +118,7 @@ pub(crate) fn handle_time(turn: &mut Turn<'_>) -> Result<(), EventError> {
 
 /// Does everything that has become possible.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
+    turn.run_contained(ErrorOwner::Part("search"), index::pump)?;
     let Some(relay) = settings::relay(turn.tx)? else {
         return Ok(());
     };
@@ -143,6 +147,7 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.run_contained(ErrorOwner::Part("settings"), synced_settings::sync::pump)?;
     turn.run_contained(ErrorOwner::Part("gaps"), gaps::ask)?;
     turn.run_contained(ErrorOwner::Part("missed posts"), missed_posts::ask)?;
+    turn.run_contained(ErrorOwner::Part("files for own devices"), own_devices::pump)?;
     epochs::check_behind(turn)?;
     lookups::look_again(turn)?;
     if turn.memory.links.posting.ready().is_none() {
@@ -338,6 +343,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         own_history,
         link::key_packages::next_due(turn),
         expiry::next_due(turn.tx)?,
+        index::next_due(turn.memory),
     ];
     Ok(due
         .into_iter()

@@ -133,9 +133,7 @@ pub(crate) fn search(turn: &Turn<'_>, asked: &api::Search) -> Result<Response, E
     let wanted = Wanted {
         text: &asked.text,
         conversation,
-        from: from
-            .as_ref()
-            .map(waxwing_protocol::address::Address::canonical),
+        from: from.as_ref(),
         since: asked.since.map(|at| at.0),
         until: asked.until.map(|at| at.0),
         before: asked.next,
@@ -173,59 +171,82 @@ pub(crate) fn contacts(turn: &Turn<'_>) -> Result<Response, EventError> {
 }
 
 pub(crate) fn conversations(turn: &Turn<'_>) -> Result<Response, EventError> {
-    let (tx, now) = (turn.tx, turn.now);
     let mut conversations = Vec::new();
-    for found in pages::conversations(tx)? {
-        let verified = match found.account {
-            Some(account) => {
-                contact::of_account(tx, account)?.is_some_and(|contact| contact.verified)
-            }
-            None => false,
-        } || found.kind == Kind::Notes;
-        let mut last = pages::page(turn.reader(), found.id, PageRange::Newest, 1)?
+    for found in pages::conversations(turn.tx)? {
+        // Without an entry it was declined, or deleted.
+        let is_empty = pages::page(turn.reader(), found.id, PageRange::Newest, 1)?
             .entries
-            .pop();
-        // It was declined, or deleted.
-        let is_empty = last.is_none();
-        if is_empty && (!found.written_to || deleted::is_conversation_deleted(tx, found.id)?) {
-            continue;
+            .is_empty();
+        let is_gone =
+            is_empty && (!found.written_to || deleted::is_conversation_deleted(turn.tx, found.id)?);
+        if !is_gone {
+            conversations.push(shown_conversation(turn, found)?);
         }
-        let request = acquaintance::is_request(tx, &found)?;
-        if request {
-            last = None;
-        }
-        let kept = synced_settings::commands::conversation_settings(tx, &found)?;
-        let unread = history::unread(tx, found.id)?;
-        let muted = kept.muted_until > now.0;
-        conversations.push(api::Conversation {
-            name: match found.account {
-                Some(account) if !request => profile::name_of(tx, account)?,
-                _ => None,
-            },
-            request,
-            pinned: kept.pinned,
-            archived: kept.archived && (unread == 0 || muted),
-            muted_until: muted.then(|| Time(kept.muted_until).into()),
-            draft: kept.draft,
-            nickname: kept.nickname,
-            id: found.id,
-            kind: match found.kind {
-                Kind::Direct => api::ConversationKind::Direct,
-                Kind::Group => api::ConversationKind::Group,
-                Kind::Notes => api::ConversationKind::Notes,
-                Kind::Sms => api::ConversationKind::Sms,
-            },
-            with: found.display,
-            verified,
-            unread,
-            last,
-        });
     }
     // Pinned first; the order of all stays.
     conversations.sort_by_key(|one| !one.pinned);
     Ok(Response::Conversations(api::Conversations {
         conversations,
     }))
+}
+
+/// One conversation, by any of its names.
+pub(crate) fn conversation(turn: &Turn<'_>, name: &str) -> Result<Response, EventError> {
+    match target::find(turn.tx, name)? {
+        Target::Conversation(found) => Ok(Response::Conversation(Box::new(shown_conversation(
+            turn, found,
+        )?))),
+        Target::Address(address) => {
+            let name = address.display().to_owned();
+            Err(EventError::Refused(Problem::ConversationUnknown { name }))
+        }
+    }
+}
+
+fn shown_conversation(
+    turn: &Turn<'_>,
+    found: conversation::Conversation,
+) -> Result<api::Conversation, EventError> {
+    let tx = turn.tx;
+    let verified = match found.account {
+        Some(account) => contact::of_account(tx, account)?.is_some_and(|contact| contact.verified),
+        None => false,
+    } || found.kind == Kind::Notes;
+    let request = acquaintance::is_request(tx, &found)?;
+    // What a stranger wrote is not shown in a list.
+    let last = if request {
+        None
+    } else {
+        pages::page(turn.reader(), found.id, PageRange::Newest, 1)?
+            .entries
+            .pop()
+    };
+    let kept = synced_settings::commands::conversation_settings(tx, &found)?;
+    let unread = history::unread(tx, found.id)?;
+    let muted = kept.muted_until > turn.now.0;
+    Ok(api::Conversation {
+        name: match found.account {
+            Some(account) if !request => profile::name_of(tx, account)?,
+            _ => None,
+        },
+        request,
+        pinned: kept.pinned,
+        archived: kept.archived && (unread == 0 || muted),
+        muted_until: muted.then(|| Time(kept.muted_until).into()),
+        draft: kept.draft,
+        nickname: kept.nickname,
+        id: found.id,
+        kind: match found.kind {
+            Kind::Direct => api::ConversationKind::Direct,
+            Kind::Group => api::ConversationKind::Group,
+            Kind::Notes => api::ConversationKind::Notes,
+            Kind::Sms => api::ConversationKind::Sms,
+        },
+        with: found.display,
+        verified,
+        unread,
+        last,
+    })
 }
 
 /// A group of many.

@@ -97,6 +97,8 @@ pub(crate) enum Postponed {
     Sms,
     /// Parts of texts, until all are here.
     SmsParts,
+    /// Files that another device of the account wants.
+    FileCopies,
 }
 
 /// One event's work.

@@ -4,6 +4,10 @@
 //! its domain in A-labels (IDNA, UTS #46 non-transitional, RFC 5891); a phone number in
 //! E.164. The *display* form is what people see: as typed, with the domain in U-labels.
 //!
+//! People paste addresses from contact lists and web pages, with what these put around and into
+//! them: non-breaking and thin blanks, marks of writing direction, hyphens of all lengths, digits of
+//! other scripts. None of it is part of an address, and [`Address::parse`] removes it.
+//!
 //! Local parts are ASCII (RFC 5321 dot-string): only the mail server that has an internationalised
 //! local part (RFC 6531) knows its canonical form, so two people could claim one address. They are
 //! in lower case, because no large mail provider distinguishes `Alice@` from `alice@`, and people
@@ -68,14 +72,30 @@ pub enum AddressError {
 impl Address {
     /// From what a person typed or another program sent.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let text = text.trim();
+        let text = text.trim_matches(is_blank);
         if text.is_empty() || text.len() > limits::ADDRESS_BYTES {
             return Err(AddressError::Length);
         }
         match text.rsplit_once('@') {
             Some((local, domain)) => Self::email(local, domain),
-            None if text.starts_with('+') => Self::phone(text),
+            None if text.starts_with(['+', '\u{FF0B}']) => Self::phone(text),
             None => Err(AddressError::Kind),
+        }
+    }
+
+    /// Whether two texts are the same address, in whatever form each is written. Texts that are
+    /// not addresses are never the same.
+    ///
+    /// ```
+    /// use waxwing_protocol::address::Address;
+    ///
+    /// assert!(Address::same("+44 20 7946 0958", "+442079460958"));
+    /// assert!(!Address::same("Family", "Family"));
+    /// ```
+    pub fn same(one: &str, other: &str) -> bool {
+        match (Self::parse(one), Self::parse(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => false,
         }
     }
 
@@ -118,12 +138,9 @@ impl Address {
     }
 
     fn phone(text: &str) -> Result<Self, AddressError> {
-        if !text
-            .chars()
-            .all(|c| c.is_ascii_digit() || "+ -().".contains(c))
-        {
-            return Err(AddressError::Number);
-        }
+        let visible = text.chars().filter(|c| c.is_whitespace() || !is_blank(*c));
+        let text: Option<String> = visible.map(ascii_of_number).collect();
+        let text = text.ok_or(AddressError::Number)?;
         let number = phonenumber::parse(None, text).map_err(|_| AddressError::Number)?;
         if !phonenumber::is_valid(&number) || number.extension().is_some() {
             return Err(AddressError::Number);
@@ -138,6 +155,37 @@ impl Address {
             display,
             kind: AddressKind::Phone,
         })
+    }
+}
+
+/// Whether a character is a blank, or invisible: what copying and pasting adds to an address.
+const fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{00AD}' // soft hyphen
+            | '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' // directions, zero width
+            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// A character of a phone number as the ASCII character that it stands for.
+fn ascii_of_number(c: char) -> Option<char> {
+    let digit = |zero: char| {
+        let value = u32::from(c).checked_sub(u32::from(zero))?;
+        char::from_digit(value, 10)
+    };
+    match c {
+        '0'..='9' | '+' | '-' | '(' | ')' | '.' => Some(c),
+        '\u{FF0B}' => Some('+'),
+        _ if c.is_whitespace() => Some(' '),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FF0D}' => Some('-'),
+        // Arabic, Persian, Devanagari and full-width digits.
+        '\u{0660}'..='\u{0669}' => digit('\u{0660}'),
+        '\u{06F0}'..='\u{06F9}' => digit('\u{06F0}'),
+        '\u{0966}'..='\u{096F}' => digit('\u{0966}'),
+        '\u{FF10}'..='\u{FF19}' => digit('\u{FF10}'),
+        '\u{FF08}' => Some('('),
+        '\u{FF09}' => Some(')'),
+        _ => None,
     }
 }
 
@@ -217,8 +265,35 @@ mod tests {
 
     #[test]
     fn a_phone_number_is_the_same_however_it_is_typed() {
-        for text in ["+1 (202) 555-0123", "+12025550123", "+1.202.555.0123"] {
-            assert_eq!(canonical(text).unwrap(), "+12025550123");
+        for text in [
+            "+1 (202) 555-0123",
+            "+12025550123",
+            "+1.202.555.0123",
+            "+1\u{a0}202\u{202f}555\u{2009}0123",
+            "\u{202d}+1 202-555-0123\u{202c}",
+            "\u{200e}+1 \u{2068}202\u{2069} 555\u{2011}0123\u{feff}",
+            "\u{ff0b}\u{ff11}\u{3000}202\u{2013}555\u{2212}0123",
+            "+\u{661}\u{662}\u{660}\u{662}\u{665}\u{665}\u{665}\u{660}\u{661}\u{662}\u{663}",
+        ] {
+            assert_eq!(canonical(text).unwrap(), "+12025550123", "{text:?}");
+        }
+        assert_eq!(
+            canonical("\u{2068}Alice@example.org\u{2069}\u{a0}").unwrap(),
+            "alice@example.org"
+        );
+    }
+
+    #[test]
+    fn two_texts_are_the_same_address_in_any_form() {
+        for (one, other, same) in [
+            ("+44 20 7946 0958", "+442079460958", true),
+            ("Case@Example.ORG", "case@example.org", true),
+            ("a@xn--bcher-kva.example", "A@bücher.example", true),
+            ("a@example.org", "b@example.org", false),
+            ("Family", "Family", false),
+            ("", "", false),
+        ] {
+            assert_eq!(Address::same(one, other), same, "{one} {other}");
         }
     }
 

@@ -21,8 +21,8 @@ use serde::Serialize;
 use serde_json::Value;
 use waxwing_engine::api::{
     Attachment, AttachmentState, Channel, ConversationEvent, Direction, Entry, EventKind, Gap,
-    LinkPreview, Message, MessageState, Poll, Preview, ProblemReport, Reaction, ScheduledChanged,
-    SmsSeverity,
+    LinkPreview, Message, MessageState, MissingFile, MissingReason, Poll, Preview, ProblemReport,
+    Reaction, ScheduledChanged, SmsSeverity,
 };
 use waxwing_protocol::time::Span;
 
@@ -471,18 +471,32 @@ fn poll(poll: &Poll) -> String {
 
 /// A file, in a line of its own.
 fn attachment(file: &Attachment) -> String {
-    let state = match file.state {
-        AttachmentState::Offered => "not fetched: use waxwing save".to_owned(),
-        AttachmentState::Sending => format!("{} % sent", file.percent),
-        AttachmentState::Fetching => format!("{} % fetched", file.percent),
-        AttachmentState::Here => "on this device".to_owned(),
-        AttachmentState::Gone => "no longer available".to_owned(),
-        AttachmentState::Deleted => "deleted by you".to_owned(),
+    let state = match (file.state, file.missing) {
+        (AttachmentState::Offered, _) => "not fetched: use waxwing save".to_owned(),
+        (AttachmentState::Sending, _) => format!("{} % sent", file.percent),
+        (AttachmentState::Here, _) => "on this device".to_owned(),
+        (AttachmentState::Fetching | AttachmentState::Gone, Some(missing)) => {
+            missing_in_short(&missing)
+        }
+        (AttachmentState::Fetching, None) => format!("{} % fetched", file.percent),
+        (AttachmentState::Gone, None) => "no longer available".to_owned(),
+        (AttachmentState::Deleted, _) => "deleted by you".to_owned(),
     };
     let name = one_line(&file.name);
     let what = file.preview.as_ref().map_or_else(String::new, preview);
     let line = format!("{name} ({what}{}, {state})", size(file.size));
     format!("\n       {}", styled(FAINT, format!("📎 {line}")))
+}
+
+/// Why a file is not here, in a few words.
+fn missing_in_short(missing: &MissingFile) -> String {
+    match missing.reason {
+        MissingReason::RelayDoesNotHaveIt => "no longer at the relay".to_owned(),
+        MissingReason::DevicesAsked => "your other devices were asked for it".to_owned(),
+        MissingReason::DeviceUploads => "another device of yours is uploading it".to_owned(),
+        MissingReason::NoDeviceHasIt => "no longer at the relay or on your devices".to_owned(),
+        MissingReason::Damaged => "damaged: use waxwing save to fetch it again".to_owned(),
+    }
 }
 
 /// What its sender says that a file is like.

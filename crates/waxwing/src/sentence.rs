@@ -8,8 +8,8 @@
 
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{
-    Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
-    ReportFlaw,
+    AddressFlaw, Alarm, ImportFlaw, KeyMissing, MissingFile, MissingReason, Problem, ProblemReport,
+    RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,
 };
 
 use crate::text::{duration, size, sizes};
@@ -40,10 +40,7 @@ fn known(problem: Option<Problem>, own_words: &str) -> String {
 /// Says what happened, what it means, and what to do.
 pub fn of(problem: &Problem) -> String {
     match problem {
-        Problem::AddressMalformed { address } => format!(
-            "\"{address}\" is not an e-mail address or a phone number. Write it like \
-             alice@example.org or +15551234567."
-        ),
+        Problem::AddressMalformed { address, reason } => address_malformed(address, *reason),
         Problem::ConversationUnknown { name } => format!(
             "There is no conversation with \"{name}\" on this device; `waxwing conversations` \
              lists all of them."
@@ -696,17 +693,17 @@ pub fn of(problem: &Problem) -> String {
         ),
         Problem::RecoveryNotBegun => {
             "No recovery is waiting for a backup file, so the file was not read. Start with \
-             `waxwing recover ADDRESS --from FILE`."
+             `waxwing recover ADDRESS --from FILE` or `waxwing restore --from FILE`."
                 .into()
         }
         Problem::BackupNone => {
             "There is no backup of this account on the relay, so older messages could not be \
-             restored. Your contacts can still write to you, and new messages arrive."
+             restored. If you have a backup in a file, `waxwing restore --from FILE` adds what it has."
                 .into()
         }
         Problem::BackupDamaged => {
-            "The backup is incomplete or does not open with this key, so the parts that could not \
-             be checked were left out. Try another copy if you have one."
+            "The backup is incomplete or does not open with this recovery key, so it was not used. \
+             Try another copy if you have one: `waxwing restore --from FILE` adds what it has later."
                 .into()
         }
         Problem::BackupNotOurs => {
@@ -862,6 +859,75 @@ fn people(addresses: &[String], others: u64) -> String {
         Some((last, [])) => last.clone(),
         Some((last, first)) => format!("{} and {last}", first.join(", ")),
         None => "the people you talk to".into(),
+    }
+}
+
+fn address_malformed(address: &str, reason: AddressFlaw) -> String {
+    match reason {
+        AddressFlaw::Length => {
+            "An address has at least 1 byte and at most 320. Write it like alice@example.org or \
+             +15551234567."
+                .into()
+        }
+        AddressFlaw::Kind => format!(
+            "\"{address}\" is not an e-mail address or a phone number. Write it like \
+             alice@example.org or, with the country code, +15551234567."
+        ),
+        AddressFlaw::LocalPart => format!(
+            "\"{address}\" is not an e-mail address: the part before the @ cannot be like that. It \
+             may have up to 64 Latin letters, digits and signs, and single dots between them."
+        ),
+        AddressFlaw::Domain => format!(
+            "\"{address}\" is not an e-mail address: what stands after the @ is not the name of a \
+             mail domain. Write it like alice@example.org."
+        ),
+        AddressFlaw::Number => format!(
+            "\"{address}\" is not a possible phone number. Write a + and the country code, then the \
+             rest of the number with all its digits, and no letters."
+        ),
+    }
+}
+
+/// Says why a file cannot be had now, and what to do.
+pub fn of_missing_file(missing: Option<&MissingFile>) -> String {
+    let Some(missing) = missing else {
+        return "The file is not available. Ask its sender to send it again.".into();
+    };
+    let others = match missing.devices_asked {
+        1 => "Your other device".to_owned(),
+        number => format!("Your {number} other devices"),
+    };
+    match missing.reason {
+        MissingReason::RelayDoesNotHaveIt => {
+            "The file is not on this device, and the relay no longer has it: a relay keeps files for \
+             the devices that they were sent to, and for a month at most. You have no other device \
+             to get it from, so ask its sender to send it again."
+                .into()
+        }
+        MissingReason::DevicesAsked => {
+            let were = if missing.devices_asked == 1 { "was" } else { "were" };
+            format!(
+                "The relay no longer has this file. {others} {were} asked for it, and it arrives once \
+                 one that has it is online; run `waxwing save` again then."
+            )
+        }
+        MissingReason::DeviceUploads => {
+            "Another device of yours has this file and is uploading it. It arrives when that is done; \
+             run `waxwing save` again then."
+                .into()
+        }
+        MissingReason::NoDeviceHasIt => {
+            let has = if missing.devices_asked == 1 { "does not have" } else { "do not have" };
+            format!(
+                "The relay no longer has this file, and {} {has} it. Ask its sender to send it again.",
+                others.to_lowercase()
+            )
+        }
+        MissingReason::Damaged => {
+            "What arrived is not the file that its sender sealed, so it was deleted. Run `waxwing \
+             save` again to get it from another device of yours, or ask its sender to send it again."
+                .into()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod conversations;
 mod deleting;
+mod files;
 mod linking;
 mod locking;
 mod notes;

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use waxwing_engine::api::{
     Direction, Entry, EventKind, FeedBackup, MessageState, Notice, ReadBackup, Recover,
-    RecoveryStage, Request, Response, SetLock,
+    RecoveryStage, Request, Response, Restore, SetLock,
 };
 use waxwing_protocol::time::Span;
 use waxwing_system_tests::PersonId;
@@ -114,16 +114,12 @@ fn recovery_goes_on_after_a_kill_at_any_frame() {
     assert!(failed < 8, "{failed} of {frames}");
 }
 
-#[test]
-fn a_backup_in_a_file_brings_everything_back() {
-    let (mut scene, lost, bob) = alice_and_bob(3);
-    converse(&mut scene, lost, bob, 100);
-    let before = shown(&mut scene, lost, bob);
-    let (words, _) = words(&mut scene, lost);
+/// A backup as a file.
+fn backup_file(scene: &mut Scene, of: PersonId) -> Vec<u8> {
     let mut file = Vec::new();
     for index in 0.. {
         let read = Request::ReadBackup(ReadBackup { index });
-        let Response::BackupPart(part) = scene.command(lost, read).unwrap() else {
+        let Response::BackupPart(part) = scene.command(of, read).unwrap() else {
             panic!("a part");
         };
         file.extend(BASE64.decode(part.part.as_bytes()).unwrap());
@@ -131,38 +127,134 @@ fn a_backup_in_a_file_brings_everything_back() {
             break;
         }
     }
-    let feed = |part: &[u8], last| {
-        Request::FeedBackup(FeedBackup {
-            part: BASE64.encode(part),
-            last,
-        })
-    };
+    file
+}
+
+/// Feeds a file, until the engine does not want more of it.
+fn feed(scene: &mut Scene, to: PersonId, file: &[u8]) {
+    let mut pieces = file.chunks(50_000).peekable();
+    while let Some(piece) = pieces.next() {
+        let fed = Request::FeedBackup(FeedBackup {
+            part: BASE64.encode(piece),
+            last: pieces.peek().is_none(),
+        });
+        if scene.command(to, fed).is_err() {
+            return;
+        }
+    }
+    scene.run_for(Span::minutes(2));
+}
+
+#[test]
+fn a_backup_in_a_file_brings_everything_back() {
+    let (mut scene, lost, bob) = alice_and_bob(3);
+    converse(&mut scene, lost, bob, 100);
+    let before = shown(&mut scene, lost, bob);
+    let (words, _) = words(&mut scene, lost);
+    let file = backup_file(&mut scene, lost);
     let new = scene.add(ALICE);
     let asked = Recover {
         from_file: true,
         ..recovering(&words)
     };
-    assert!(scene.command(new, feed(&file, true)).is_err());
-    recover(&mut scene, new, asked.clone());
+    let unasked = Request::FeedBackup(FeedBackup {
+        part: BASE64.encode(&file),
+        last: true,
+    });
+    assert!(scene.command(new, unasked).is_err());
+    recover(&mut scene, new, asked);
+    assert_eq!(outcome(&scene, new), (RecoveryStage::Checking, None));
+    feed(&mut scene, new, &file);
     assert_eq!(outcome(&scene, new), (RecoveryStage::Restoring, None));
-    let mut pieces = file.chunks(50_000).peekable();
-    while let Some(piece) = pieces.next() {
-        let fed = feed(piece, pieces.peek().is_none());
-        scene.command(new, fed).unwrap();
-    }
+    feed(&mut scene, new, &file);
     assert_eq!(outcome(&scene, new), (RecoveryStage::Done, None));
     assert_eq!(shown(&mut scene, new, bob), before);
-    // A file that was changed is not taken in.
-    let third = scene.add(ALICE);
-    recover(&mut scene, third, asked);
-    let mut changed = file;
-    changed[5_000] ^= 1;
-    scene.command(third, feed(&changed, true)).unwrap();
-    assert_eq!(
-        outcome(&scene, third),
-        (RecoveryStage::Done, Some("backup_damaged".into()))
-    );
-    assert!(scene.history(third, bob).is_empty());
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_another_can_be_tried() {
+    let (mut scene, lost, bob) = alice_and_bob(8);
+    converse(&mut scene, lost, bob, 100);
+    let before = shown(&mut scene, lost, bob);
+    let (words, _) = words(&mut scene, lost);
+    let file = backup_file(&mut scene, lost);
+    let bobs = backup_file(&mut scene, bob);
+    let new = scene.add(ALICE);
+    let asked = Recover {
+        from_file: true,
+        ..recovering(&words)
+    };
+    let mut changed = file.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let cut = &file[..file.len() - 1_000];
+    for wrong in [b"a letter".as_slice(), b"", &bobs, cut, &changed] {
+        recover(&mut scene, new, asked.clone());
+        assert_eq!(outcome(&scene, new).0, RecoveryStage::Checking);
+        feed(&mut scene, new, wrong);
+        if wrong.is_empty() {
+            let nothing = FeedBackup {
+                part: String::new(),
+                last: true,
+            };
+            scene.command(new, Request::FeedBackup(nothing)).unwrap();
+        }
+        let failed = (RecoveryStage::Failed, Some("backup_damaged".into()));
+        assert_eq!(outcome(&scene, new), failed);
+        assert_eq!(devices(&mut scene, lost).len(), 1);
+    }
+    // A process that ends in between has changed nothing either.
+    recover(&mut scene, new, asked.clone());
+    scene.crash(new);
+    scene.start(new);
+    scene.run_for(Span::minutes(2));
+    assert_eq!(outcome(&scene, new).0, RecoveryStage::Failed);
+    assert_eq!(devices(&mut scene, lost).len(), 1);
+    recover(&mut scene, new, asked);
+    feed(&mut scene, new, &file);
+    feed(&mut scene, new, &file);
+    assert_eq!(outcome(&scene, new), (RecoveryStage::Done, None));
+    assert_eq!(shown(&mut scene, new, bob), before);
+    assert_eq!(devices(&mut scene, lost).len(), 2);
+}
+
+#[test]
+fn a_backup_can_be_restored_on_a_device_that_is_there_already() {
+    let (mut scene, lost, bob) = alice_and_bob(9);
+    converse(&mut scene, lost, bob, 60);
+    let before = shown(&mut scene, lost, bob);
+    let (words, _) = words(&mut scene, lost);
+    let file = backup_file(&mut scene, lost);
+    let (bobs_words, _) = super::scene::words(&mut scene, bob);
+    let new = scene.add(ALICE);
+    recover(&mut scene, new, recovering(&words));
+    let none = (RecoveryStage::Done, Some("backup_none".into()));
+    assert_eq!(outcome(&scene, new), none);
+    let restore = |words: &str| {
+        Request::Restore(Restore {
+            words: words.into(),
+            from_file: true,
+        })
+    };
+    let refused = scene.command(new, restore(&bobs_words)).unwrap_err();
+    assert_eq!(refused.problem.code(), "recovery_words_others");
+    // A wrong file leaves the account as it was.
+    scene.command(new, restore(&words)).unwrap();
+    feed(&mut scene, new, b"a letter");
+    let failed = (RecoveryStage::Failed, Some("backup_damaged".into()));
+    assert_eq!(outcome(&scene, new), failed);
+    assert_eq!(devices(&mut scene, new).len(), 2);
+    scene.send(bob, new, "still there?");
+    // What came meanwhile stays, whatever the backup has; twice is as good as once.
+    for _ in 0..2 {
+        scene.command(new, restore(&words)).unwrap();
+        assert_eq!(outcome(&scene, new).0, RecoveryStage::Checking);
+        feed(&mut scene, new, &file);
+        feed(&mut scene, new, &file);
+        assert_eq!(outcome(&scene, new), (RecoveryStage::Done, None));
+        let texts = scene.texts(new, bob);
+        assert_eq!(texts.len(), before.len() + 1);
+        assert!(texts.iter().any(|text| text == "still there?"));
+    }
 }
 
 #[test]

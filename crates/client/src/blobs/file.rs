@@ -7,12 +7,17 @@
 //! file is only ever the last part of a path.
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::{self, BufWriter, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use waxwing_engine::api::{OpenAttachment, SealedFile};
+use rustix::fs::OFlags;
+use waxwing_engine::{
+    api::{OpenAttachment, SealedFile},
+    content::{shortened_name, split_ending},
+};
 use waxwing_protocol::blob::{BlobError, CHUNK_BYTES};
 
 use super::Blobs;
@@ -64,11 +69,21 @@ impl Blobs {
             path: path.display().to_string(),
             error,
         };
-        let mut file = File::open(path).map_err(io)?;
+        let no_file = || FileError::NoFile {
+            path: path.display().to_string(),
+        };
+        if !fs::metadata(path).map_err(io)?.is_file() {
+            return Err(no_file());
+        }
+        // If a pipe takes its place in this moment, opening it does not wait for a writer.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)
+            .map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         if !metadata.is_file() {
-            let path = path.display().to_string();
-            return Err(FileError::NoFile { path });
+            return Err(no_file());
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let mut sealing = self.begin(&name, metadata.len())?;
@@ -107,31 +122,38 @@ impl Blobs {
         }
     }
 
-    /// Where a file goes, which its sender calls `name`: into a folder under that name, or
-    /// to a path. Nothing may be there.
+    /// Where a file goes, which its sender calls `name`: into a folder under that name, with a
+    /// number if the name is taken there, or to a path, where nothing may be.
     pub fn target(name: &str, to: &Path) -> Result<PathBuf, FileError> {
-        let folder = to.is_dir() || to.to_string_lossy().ends_with('/');
-        let target = if folder {
-            fs::create_dir_all(to).map_err(|error| FileError::Io {
-                path: to.display().to_string(),
-                error,
-            })?;
-            to.join(harmless(name))
-        } else {
-            to.to_owned()
-        };
-        if target.exists() {
-            let path = target.display().to_string();
-            return Err(FileError::Exists { path });
+        if !is_folder(to) {
+            return if is_taken(to) {
+                let path = to.display().to_string();
+                Err(FileError::Exists { path })
+            } else {
+                Ok(to.to_owned())
+            };
         }
-        Ok(target)
+        fs::create_dir_all(to).map_err(|error| FileError::Io {
+            path: to.display().to_string(),
+            error,
+        })?;
+        let name = harmless(name);
+        let (stem, ending) = split_ending(&name);
+        let numbered = (2..=NAMES_TRIED).map(|number| format!("{stem} ({number}){ending}"));
+        std::iter::once(name.clone())
+            .chain(numbered)
+            .map(|name| to.join(name))
+            .find(|target| !is_taken(target))
+            .ok_or_else(|| FileError::Exists {
+                path: to.join(&name).display().to_string(),
+            })
     }
 
     /// Opens a file that is here, and writes it to a [`Self::target`].
     pub fn open(&self, attachment: &OpenAttachment, to: &Path) -> Result<PathBuf, FileError> {
-        let target = Self::target(&attachment.name, to)?;
-        let io = |error| FileError::Io {
-            path: target.display().to_string(),
+        let mut target = Self::target(&attachment.name, to)?;
+        let io = |path: &Path, error| FileError::Io {
+            path: path.display().to_string(),
             error,
         };
         let mut file = self.read_file(attachment)?;
@@ -141,33 +163,53 @@ impl Blobs {
         let mut temporary = tempfile::Builder::new()
             .prefix(".waxwing-")
             .tempfile_in(folder)
-            .map_err(io)?;
+            .map_err(|error| io(&target, error))?;
         // A chunk is written at once.
         let mut out = BufWriter::with_capacity(CHUNK_BYTES, temporary.as_file_mut());
         io::copy(&mut file, &mut out).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => FileError::Damaged,
-            _ => io(error),
+            _ => io(&target, error),
         })?;
-        out.flush().map_err(io)?;
+        let written = out.flush();
         drop(out);
-        temporary.as_file().sync_all().map_err(io)?;
-        match temporary.persist_noclobber(&target) {
-            Ok(_) => Ok(target),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                let path = target.display().to_string();
-                Err(FileError::Exists { path })
+        let synced = written.and_then(|()| temporary.as_file().sync_all());
+        synced.map_err(|error| io(&target, error))?;
+        loop {
+            match temporary.persist_noclobber(&target) {
+                Ok(_) => return Ok(target),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Another program took the name; in a folder there are others.
+                    temporary = error.file;
+                    target = Self::target(&attachment.name, to)?;
+                }
+                Err(error) => return Err(io(&target, error.error)),
             }
-            Err(error) => Err(io(error.error)),
         }
     }
 }
 
-/// A name that is one name, on any system, and looks like what it is.
+/// Files of one name that a folder can have.
+const NAMES_TRIED: u32 = 10_000;
+
+/// Bytes of a name on disk.
+const NAME_BYTES: usize = 200;
+
+fn is_folder(to: &Path) -> bool {
+    to.is_dir() || to.to_string_lossy().ends_with('/')
+}
+
+/// Whether anything has this name, and be it a link that leads nowhere.
+fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// A name that is one name, on any system, and looks like what it is. The two joiners stay, which
+/// Persian, Indic scripts and emoji need.
 pub fn harmless(name: &str) -> String {
     let forbidden = |c: char| {
         c.is_control()
             || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let name: String = name
         .chars()
@@ -177,8 +219,7 @@ pub fn harmless(name: &str) -> String {
         .trim()
         .trim_start_matches('.')
         .trim_end_matches(['.', ' ']);
-    let end = name.floor_char_boundary(200.min(name.len()));
-    let name = name.get(..end).unwrap_or_default();
+    let name = shortened_name(name, NAME_BYTES);
     let stem = name
         .split('.')
         .next()
@@ -192,7 +233,7 @@ pub fn harmless(name: &str) -> String {
     } else if reserved.contains(&stem.as_str()) || is_port(&stem) {
         format!("_{name}")
     } else {
-        name.to_owned()
+        name
     }
 }
 
@@ -234,6 +275,7 @@ mod tests {
             size: file.size,
             state: AttachmentState::Here,
             percent: 100,
+            missing: None,
         }
     }
 
@@ -257,13 +299,31 @@ mod tests {
         let saved = blobs.open(&here(&sealed), there.path()).unwrap();
         assert_eq!(saved, there.path().join("holiday.jpg"));
         assert!(fs::read(&saved).unwrap() == content);
-        // Nothing that is there is overwritten.
-        let again = blobs.open(&here(&sealed), there.path());
-        assert!(matches!(again, Err(FileError::Exists { .. })));
         let other = blobs
             .open(&here(&sealed), &there.path().join("other"))
             .unwrap();
         assert!(fs::read(other).unwrap() == content);
+    }
+
+    #[test]
+    fn a_second_file_of_a_name_gets_a_number_and_nothing_is_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        let path = home.path().join("scan.pdf");
+        fs::write(&path, "a scan").unwrap();
+        let sealed = blobs.seal(&path, |_| {}).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", there.path().join("scan (3).pdf")).unwrap();
+        for name in ["scan.pdf", "scan (2).pdf", "scan (4).pdf"] {
+            let saved = blobs.open(&here(&sealed), there.path()).unwrap();
+            assert_eq!(saved, there.path().join(name));
+        }
+        // A path that a person names is that path, or nothing.
+        let named = there.path().join("scan (2).pdf");
+        let again = blobs.open(&here(&sealed), &named);
+        assert!(matches!(again, Err(FileError::Exists { .. })));
+        let folder = there.path().join("new/");
+        assert!(blobs.open(&here(&sealed), &folder).is_ok());
     }
 
     #[test]
@@ -298,9 +358,13 @@ mod tests {
             ("nul.txt", "_nul.txt"),
             ("line\nbreak\0", "line_break_"),
             ("Zürich 👋.png", "Zürich 👋.png"),
+            ("نامه\u{200c}ها.pdf", "نامه\u{200c}ها.pdf"),
+            ("👩\u{200d}👧.png", "👩\u{200d}👧.png"),
         ] {
             assert_eq!(harmless(name), shown);
         }
+        let long = harmless(&format!("{}.pdf", "ü".repeat(300)));
+        assert!(long.len() <= 200 && long.ends_with("ü.pdf"), "{long}");
     }
 
     #[test]
@@ -309,6 +373,13 @@ mod tests {
         let blobs = Blobs::of(home.path());
         assert!(matches!(
             blobs.seal(home.path(), |_| {}),
+            Err(FileError::NoFile { .. })
+        ));
+        // Nobody writes into this pipe: to open it would be to wait for ever.
+        let pipe = home.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(matches!(
+            blobs.seal(&pipe, |_| {}),
             Err(FileError::NoFile { .. })
         ));
         assert!(matches!(

@@ -57,11 +57,12 @@ impl Blobs {
         match work {
             BlobWork::Read {
                 blob,
+                file,
                 part,
                 offset,
                 length,
             } => {
-                let bytes = self.read(&blob, offset, length).ok().map(Into::into);
+                let bytes = self.read(&file, offset, length).ok().map(Into::into);
                 Some(BlobDone::Read { blob, part, bytes })
             }
             BlobWork::Write {

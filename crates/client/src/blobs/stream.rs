@@ -308,6 +308,7 @@ mod tests {
             size: file.size,
             state: AttachmentState::Here,
             percent: 100,
+            missing: None,
         }
     }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use waxwing_engine::api::{
     Account, AttachmentOf, AttachmentState, Conversation, ConversationEvent, Entry, History,
-    Message, OpenAttachment, Request, Timestamp,
+    Message, Of, OpenAttachment, Request, Timestamp,
 };
 
 use crate::{Session, blobs::file, rpc::RpcError};
@@ -45,9 +45,6 @@ pub enum ExportError {
         /// Why.
         error: io::Error,
     },
-    /// The conversation is not there.
-    #[error("there is no conversation \"{0}\"")]
-    Unknown(String),
     /// The file is none that was exported.
     #[error("\"{path}\" cannot be imported: {reason}")]
     Malformed {
@@ -72,7 +69,6 @@ impl ExportError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "file_unusable",
-            Self::Unknown(_) => "conversation_unknown",
             Self::Malformed { .. } => "import_invalid",
             Self::Rpc(_) => "rpc",
         }
@@ -93,11 +89,6 @@ pub struct Exported {
     pub files: u64,
     /// Attachments that are not on this device.
     pub files_missing: u64,
-}
-
-#[derive(Deserialize)]
-struct Conversations {
-    conversations: Vec<Conversation>,
 }
 
 #[derive(Deserialize)]
@@ -191,20 +182,16 @@ pub async fn export(
 
 async fn head(session: &mut Session, of: &str, now: Timestamp) -> Result<Head, ExportError> {
     let own: Account = session.ask(&Request::Account).await?;
-    let Conversations { conversations } = session.ask(&Request::Conversations).await?;
-    let is_it =
-        |one: &&Conversation| one.id.to_string() == of || one.with.eq_ignore_ascii_case(of.trim());
-    let mut found = conversations.iter().filter(is_it);
-    let (Some(conversation), None) = (found.next(), found.next()) else {
-        return Err(ExportError::Unknown(of.to_owned()));
-    };
+    let conversation: Conversation = session
+        .ask(&Request::Conversation(Of { of: of.to_owned() }))
+        .await?;
     Ok(Head {
         format: FORMAT.into(),
         version: VERSION,
         exported_at: now,
         account: own.address.unwrap_or_default(),
         kind: serde_json::to_value(conversation.kind).unwrap_or_default(),
-        with: conversation.with.clone(),
+        with: conversation.with,
         id: conversation.id.to_string(),
     })
 }

@@ -3,7 +3,8 @@
 //! A file is sealed before the engine learns about it, and stays sealed in the home's `blobs/`
 //! under a random id, both on the sender's device and on devices that fetched it. Its key,
 //! size and hash are in the message. The relay has the sealed bytes, part by part, until every
-//! reader has them. [`transfer`] uploads and fetches them.
+//! reader has them. [`transfer`] uploads and fetches them; [`own_devices`] gets those that the
+//! relay no longer has from the account's other devices.
 //!
 //! **Elsewhere**: `waxwing_protocol::blob` seals and opens; the driver reads and writes files
 //! ([`crate::event::BlobWork`]).
@@ -12,6 +13,7 @@
 //! if its hash, and the tag of each chunk, match the message.
 
 pub(crate) mod hooks;
+pub(crate) mod own_devices;
 pub(crate) mod preview;
 pub(crate) mod sealed;
 pub(crate) mod transfer;
@@ -222,19 +224,23 @@ pub(crate) fn of_message(
 ) -> Result<Vec<api::Attachment>, StoreError> {
     let mut statement = tx.prepare_cached(
         "SELECT number, media_type, name, size, state, coalesce(bytes, 0), coalesce(parts, 0),
-             outgoing, preview
+             outgoing, preview, w.devices,
+             (SELECT count(*) FROM file_answer f WHERE f.hash = a.hash AND NOT f.is_coming),
+             (SELECT count(*) FROM file_answer f WHERE f.hash = a.hash AND f.is_coming)
          FROM attachment a LEFT JOIN blob b ON b.id = a.blob_id
+             LEFT JOIN file_wanted w ON w.hash = a.hash
          WHERE conversation = ?1 AND message = ?2 ORDER BY number",
     )?;
     let rows = statement.query_map((conversation.as_bytes(), message.as_bytes()), |row| {
         let bytes = row.get::<_, i64>(5)?.cast_unsigned();
         let parts: u32 = row.get(6)?;
         let size = row.get::<_, i64>(3)?.cast_unsigned();
-        let state = match row.get::<_, Option<u8>>(4)? {
+        let kept: Option<u8> = row.get(4)?;
+        let state = match kept {
             None => AttachmentState::Deleted,
             Some(0) => AttachmentState::Offered,
             Some(1) if row.get(7)? => AttachmentState::Sending,
-            Some(1) => AttachmentState::Fetching,
+            Some(1 | own_devices::ASKED) => AttachmentState::Fetching,
             Some(2) => AttachmentState::Here,
             Some(_) => AttachmentState::Gone,
         };
@@ -249,6 +255,11 @@ pub(crate) fn of_message(
             preview: row
                 .get::<_, Option<Vec<u8>>>(8)?
                 .and_then(|bytes| preview::shown(&bytes)),
+            missing: own_devices::missing(
+                kept.unwrap_or(0),
+                row.get(9)?,
+                (row.get(10)?, row.get(11)?),
+            ),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -387,6 +398,22 @@ pub(crate) fn sweep(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     turn.out.push(Effect::Blob(BlobWork::Keep { blobs }));
     Ok(())
+}
+
+/// Files of messages, which archives and backups do not have; `None` where there are none.
+pub(crate) fn not_in_archives(
+    tx: &Transaction<'_>,
+) -> Result<Option<api::FilesLeftOut>, StoreError> {
+    let (files, bytes) = tx.query_row(
+        "SELECT count(*), coalesce(sum(size), 0)
+         FROM (SELECT DISTINCT hash, size FROM attachment)",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    Ok((files > 0).then_some(api::FilesLeftOut {
+        files: files.cast_unsigned(),
+        bytes: bytes.cast_unsigned(),
+    }))
 }
 
 fn of_blob(tx: &Transaction<'_>, blob: [u8; 32]) -> Result<Option<File>, StoreError> {

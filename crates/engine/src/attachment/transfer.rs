@@ -17,7 +17,11 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{of_blob, tell_changed};
+use super::{
+    of_blob,
+    own_devices::{self, ASKED, DAMAGED, GONE},
+    tell_changed,
+};
 use crate::{
     api::ConversationId,
     containment::ErrorOwner,
@@ -39,11 +43,14 @@ struct Transfer {
     blob: Blob,
     readers: u32,
     secret: Option<BlobSecret>,
+    /// Whose file it is, where it is a copy for another device of the account.
+    source: Option<BlobId>,
 }
 
 fn under_way(turn: &Turn<'_>) -> Result<Vec<Transfer>, Fault> {
     let mut statement = turn.tx.prepare_cached(
-        "SELECT id, outgoing, bytes, parts, readers, secret FROM blob WHERE state = 1 LIMIT ?1",
+        "SELECT id, outgoing, bytes, parts, readers, secret, source FROM blob
+         WHERE state = 1 LIMIT ?1",
     )?;
     let rows = statement.query_map([AT_ONCE], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -51,7 +58,7 @@ fn under_way(turn: &Turn<'_>) -> Result<Vec<Transfer>, Fault> {
 
 fn find(turn: &Turn<'_>, id: BlobId) -> Result<Option<Transfer>, Fault> {
     let mut statement = turn.tx.prepare_cached(
-        "SELECT id, outgoing, bytes, parts, readers, secret FROM blob
+        "SELECT id, outgoing, bytes, parts, readers, secret, source FROM blob
          WHERE id = ?1 AND state = 1",
     )?;
     let mut rows = statement.query_map([id], read)?;
@@ -69,6 +76,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Transfer> {
         },
         readers: row.get(4)?,
         secret: row.get(5)?,
+        source: row.get(6)?,
     })
 }
 
@@ -85,10 +93,20 @@ fn set_state(turn: &Turn<'_>, id: BlobId, state: u8) -> Result<(), Fault> {
     Ok(())
 }
 
-/// It is to be fetched, unless it is here or on its way.
+/// It is to be fetched, unless it is here or on its way. Where the relay does not have it any more,
+/// the account's other devices are asked.
 pub(crate) fn request_download(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
+    let is_damaged = turn
+        .tx
+        .prepare_cached("SELECT 1 FROM blob WHERE id = ?1 AND NOT outgoing AND state = ?2")?
+        .exists((id, DAMAGED))?;
+    if is_damaged && own_devices::ask(turn, id)? {
+        set_state(turn, id, ASKED)?;
+        return tell_changed(turn, id);
+    }
     turn.tx.execute(
-        "UPDATE blob SET state = 1, parts = 0 WHERE id = ?1 AND NOT outgoing AND state IN (0, 3)",
+        "UPDATE blob SET state = 1, parts = 0
+         WHERE id = ?1 AND NOT outgoing AND state NOT IN (1, 2)",
         [id],
     )?;
     Ok(())
@@ -136,6 +154,7 @@ fn put(turn: &mut Turn<'_>, transfer: &Transfer) -> Result<(), Fault> {
         turn,
         BlobWork::Read {
             blob: blob.id,
+            file: transfer.source.unwrap_or(blob.id),
             part: blob.parts,
             offset,
             length,
@@ -157,12 +176,19 @@ fn open(turn: &mut Turn<'_>, transfer: &Transfer) -> Result<(), Fault> {
         // The relay has the marks, or takes the blob from the start.
         (transfer.readers, Vec::new())
     } else {
-        let Some((readers, marks)) = readers(turn, blob.id)? else {
+        let found = match transfer.source {
+            Some(_) => own_devices::reader(turn, blob.id)?,
+            None => readers(turn, blob.id)?,
+        };
+        let Some((readers, marks)) = found else {
             turn.postpone(Postponed::Blob(blob.id), Span::seconds(1));
             return Ok(());
         };
         // Nobody but this device is to have it.
         if readers == 0 {
+            if own_devices::end_copy(turn, blob.id, false)? {
+                return Ok(());
+            }
             set_state(turn, blob.id, 2)?;
             return tell_changed(turn, blob.id);
         }
@@ -241,8 +267,11 @@ pub(crate) fn handle_blob_stored(
     let parts = blob.handle_stored(turn, stored);
     set_parts(turn, id, parts)?;
     if parts >= blob.all_parts() {
-        set_state(turn, id, 2)?;
         blob::close(turn, id);
+        if own_devices::end_copy(turn, id, true)? {
+            return Ok(());
+        }
+        set_state(turn, id, 2)?;
         return tell_changed(turn, id);
     }
     tell_some(turn, id, parts)
@@ -304,6 +333,11 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> 
         return Ok(());
     };
     match blob.handle_refusal(turn, error) {
+        Refused::Gone if own_devices::ask(turn, id)? => {
+            set_state(turn, id, ASKED)?;
+            turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
+            tell_changed(turn, id)
+        }
         Refused::Gone | Refused::Invalid => mark_unavailable(turn, id),
         Refused::FromStart => {
             turn.tx.execute(
@@ -318,7 +352,15 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: BlobId, error: &Error) -> 
 
 /// It cannot be brought.
 fn mark_unavailable(turn: &mut Turn<'_>, id: BlobId) -> Result<(), Fault> {
-    set_state(turn, id, 3)?;
+    lose(turn, id, GONE)
+}
+
+fn lose(turn: &mut Turn<'_>, id: BlobId, state: u8) -> Result<(), Fault> {
+    if own_devices::end_copy(turn, id, false)? {
+        blob::close(turn, id);
+        return Ok(());
+    }
+    set_state(turn, id, state)?;
     turn.out.push(Effect::Blob(BlobWork::Delete { blob: id }));
     tell_changed(turn, id)
 }
@@ -377,9 +419,10 @@ fn go_on(turn: &mut Turn<'_>, done: BlobDone) -> Result<(), Fault> {
                 return Ok(());
             }
             if !whole {
-                return mark_unavailable(turn, blob);
+                return lose(turn, blob, DAMAGED);
             }
             set_state(turn, blob, 2)?;
+            own_devices::handle_here(turn, blob)?;
             acknowledge(turn, blob)?;
             tell_changed(turn, blob)
         }

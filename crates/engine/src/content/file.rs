@@ -60,7 +60,7 @@ impl File {
             hash: external.content_hash.as_slice().try_into().ok()?,
             size: external.size,
             media_type: cut(&external.content_type),
-            name: cut(&external.filename),
+            name: shortened_name(&external.filename, NAME_BYTES),
             preview: Vec::new(),
         })
     }
@@ -78,6 +78,27 @@ const SHA_256: u8 = 1;
 fn cut(text: &str) -> String {
     let end = text.floor_char_boundary(NAME_BYTES.min(text.len()));
     text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// Bytes of an ending, with its dot, that is kept where a name is too long.
+const ENDING_BYTES: usize = 20;
+
+/// A file's name and its ending, with the dot. A name that only begins with a dot has none.
+pub fn split_ending(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && name.len() - dot <= ENDING_BYTES => name.split_at(dot),
+        _ => (name, ""),
+    }
+}
+
+/// A file's name in at most so many bytes: with its ending, by which programs know it.
+pub fn shortened_name(name: &str, bytes: usize) -> String {
+    if name.len() <= bytes {
+        return name.to_owned();
+    }
+    let (stem, ending) = split_ending(name);
+    let end = stem.floor_char_boundary(bytes.saturating_sub(ending.len()));
+    format!("{}{ending}", stem.get(..end).unwrap_or_default())
 }
 
 /// The files of a message.
@@ -109,4 +130,25 @@ pub(crate) fn parts(files: &[File]) -> Vec<(External, Option<Part>)> {
         .iter()
         .map(|preview| (!preview.is_empty()).then(|| preview::part(preview)));
     files.iter().map(File::external).zip(parts).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_too_long_keeps_its_ending() {
+        let long = "\u{645}".repeat(150);
+        for (name, ending) in [
+            (format!("{long}.pdf"), ".pdf"),
+            (long.clone(), "\u{645}"),
+            (format!(".{long}"), "\u{645}"),
+            (format!("scan.{long}"), "\u{645}"),
+        ] {
+            let short = shortened_name(&name, 200);
+            assert!(short.len() <= 200 && short.len() > 190, "{}", short.len());
+            assert!(short.ends_with(ending), "{short}");
+        }
+        assert_eq!(shortened_name("scan.pdf", 200), "scan.pdf");
+    }
 }

@@ -24,6 +24,7 @@ use ciborium::Value;
 
 pub use decode::{DecodeError, decode};
 pub(crate) use file::{FILES, File, files, parts};
+pub use file::{shortened_name, split_ending};
 pub use message_id::{MessageId, account_uri, group_uri};
 pub use shown::VisibleContent;
 

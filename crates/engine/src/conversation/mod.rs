@@ -74,6 +74,7 @@ use waxwing_protocol::{address::Address, ids::AccountId, time::Time};
 use crate::{
     api::ConversationId,
     contact,
+    folding::caseless,
     store::StoreError,
     turn::{Fault, Turn},
 };
@@ -286,15 +287,15 @@ pub(crate) fn set_left(
     Ok(())
 }
 
-/// The group conversations with this name; capitals do not matter.
+/// The group conversations with this name; capitals and compatibility forms do not matter.
 pub(crate) fn named(tx: &Transaction<'_>, name: &str) -> Result<Vec<Conversation>, StoreError> {
     let mut statement = tx.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM conversation WHERE kind = 1"
     ))?;
     let rows = statement.query_map([], read)?;
     let mut found = rows.collect::<Result<Vec<_>, _>>()?;
-    let name = name.to_lowercase();
-    found.retain(|conversation| conversation.display.to_lowercase() == name);
+    let name = caseless(name);
+    found.retain(|conversation| caseless(&conversation.display) == name);
     Ok(found)
 }
 

@@ -103,9 +103,10 @@ pub(crate) fn person_meant(tx: &Transaction<'_>, name: &str) -> Result<Address, 
 
 /// The address that a person means, in whatever form it is written.
 pub(crate) fn parse_address(address: &str) -> Result<Address, EventError> {
-    Address::parse(address).map_err(|_| {
+    Address::parse(address).map_err(|error| {
         EventError::Refused(Problem::AddressMalformed {
             address: address.trim().to_owned(),
+            reason: error.into(),
         })
     })
 }

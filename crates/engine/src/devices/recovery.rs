@@ -6,6 +6,12 @@
 //!             ─(the log has the statement)─▶ Restoring ─(all is there)─▶ over
 //! ```
 //!
+//! A backup in a file is checked before this device is admitted, between looking up and admitting
+//! (`Checking`): the program that has the file feeds all of it, and once more when it is restored.
+//! If it does not open, is cut short, or is another account's, nothing has changed and the person
+//! can try another file. A device that is one of the account's already can have a backup restored
+//! later ([`restore`]): it begins with the check, and nobody is admitted.
+//!
 //! The words are in memory until the account's roster is there: then the recovery key
 //! signs what admits this device, with this device's agreement, and where that was asked
 //! for, what revokes all others; and is wiped. From the first step on the key that opens
@@ -25,7 +31,10 @@ use waxwing_protocol::{
     address::Address,
     ids::{AccountId, DeviceId, MailboxId},
     limits,
-    pb::{BackupFetched, Error, ErrorCode, FetchBackup, client_frame::Body, statement::Change},
+    pb::{
+        ArchiveChunk, BackupFetched, Error, ErrorCode, FetchBackup, client_frame::Body,
+        statement::Change,
+    },
     roster::{self, Roster, SigningWith},
 };
 use x_wing::{DecapsulationKeyRejectNonContrib, KeyExport as _};
@@ -73,6 +82,8 @@ pub(crate) struct RecoveryMemory {
     /// Until the statements are signed.
     key: Option<RecoveryKey>,
     opener: Option<Opening>,
+    /// Whether this process waits for a file to be checked.
+    is_checking: bool,
 }
 
 /// A backup that is being opened.
@@ -96,6 +107,7 @@ struct Recovery {
 const LOOKING_UP: u8 = 1;
 const ADMITTING: u8 = 2;
 const RESTORING: u8 = 3;
+const CHECKING: u8 = 4;
 
 /// A person has lost their devices and has the words.
 pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Response, EventError> {
@@ -130,10 +142,52 @@ pub(crate) fn begin(turn: &mut Turn<'_>, asked: &api::Recover) -> Result<Respons
     backup::key::store_public(turn.tx, &backup::key::public_of(&key))?;
     turn.memory.devices_mut().recovery = RecoveryMemory {
         key: Some(key),
-        opener: None,
+        ..RecoveryMemory::default()
     };
     turn.memory.lookups_mut().forget_outcomes();
     notify_stage(turn, RecoveryStage::LookingUp, None);
+    Ok(Response::Done {})
+}
+
+/// A person wants what a backup has, on a device that is the account's already.
+pub(crate) fn restore(turn: &mut Turn<'_>, asked: &api::Restore) -> Result<Response, EventError> {
+    let Some(own) = &turn.memory.account else {
+        return Err(EventError::Refused(Problem::NotRegistered));
+    };
+    let (address, roster) = (own.address().clone(), own.roster().clone());
+    let key = RecoveryKey::from_words(&asked.words)
+        .map_err(|error| EventError::Refused(malformed(error)))?;
+    if roster.recovery_key() != key.signing_key().public() {
+        return Err(EventError::Refused(Problem::RecoveryWordsOthers));
+    }
+    let seed = Zeroizing::new(backup::key::private(&key).to_bytes().0);
+    let stage = if asked.from_file { CHECKING } else { RESTORING };
+    turn.tx.execute(
+        "INSERT OR REPLACE INTO recovery
+             (id, stage, address, from_file, revoke_others, backup_seed, roster_length)
+         VALUES (1, ?1, ?2, ?3, 0, ?4, ?5)",
+        (
+            stage,
+            address.display(),
+            asked.from_file,
+            seed.as_slice(),
+            roster.length().cast_signed(),
+        ),
+    )?;
+    turn.memory.devices_mut().recovery = RecoveryMemory {
+        is_checking: asked.from_file,
+        ..RecoveryMemory::default()
+    };
+    turn.memory.postponed.remove(&Postponed::Backup);
+    notify_stage(
+        turn,
+        if asked.from_file {
+            RecoveryStage::Checking
+        } else {
+            RecoveryStage::Restoring
+        },
+        None,
+    );
     Ok(Response::Done {})
 }
 
@@ -143,7 +197,7 @@ pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Respo
     let Some(recovery) = read(turn.tx)? else {
         return Err(refused);
     };
-    if recovery.stage != RESTORING || !recovery.from_file {
+    if !matches!(recovery.stage, CHECKING | RESTORING) || !recovery.from_file {
         return Err(refused);
     }
     if asked.part.len() > (limits::BACKUP_PART_BYTES * 2).div_ceil(3) * 4 + 4 {
@@ -153,6 +207,11 @@ pub(crate) fn feed(turn: &mut Turn<'_>, asked: &api::FeedBackup) -> Result<Respo
         .decode(asked.part.as_bytes())
         .map_err(|_| EventError::Refused(Problem::BackupDamaged))?;
     opening(turn, &recovery)?;
+    if recovery.stage == CHECKING {
+        return check(turn, &recovery, &part, asked.last)
+            .map(|()| Response::Done {})
+            .map_err(EventError::from);
+    }
     if let Err(problem) = take_in(turn, &recovery, &part, asked.last)? {
         finish(turn, Some(&problem))?;
         return Ok(Response::Done {});
@@ -190,6 +249,10 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     match recovery.stage {
         LOOKING_UP => look_up(turn, &recovery),
+        // The words, or what was read of the file, went with the process before.
+        CHECKING if !turn.memory.devices_mut().recovery.is_checking => {
+            failed(turn, &Problem::RecoveryNotBegun)
+        }
         RESTORING if !recovery.from_file => fetch(turn, &recovery),
         _ => Ok(()),
     }
@@ -233,12 +296,11 @@ fn look_up(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
 
 /// The account's roster is there: the recovery key signs what is to be signed.
 fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Result<(), Fault> {
-    let Some(key) = turn.memory.devices_mut().recovery.key.take() else {
+    let Some(key) = turn.memory.devices_mut().recovery.key.clone() else {
         return Ok(());
     };
     // The account is not a contact of its own.
     let statements = contact::take_roster(turn.tx, account)?;
-    let signing = key.signing_key();
     let known = match account::adopt(turn.tx, &statements) {
         Ok(roster) => roster,
         Err(NotExtended::Store(error)) => return Err(error.into()),
@@ -247,14 +309,10 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
             return failed(turn, &Problem::RecoveryAddressUnknown { address });
         }
     };
-    if known.recovery_key() != signing.public() {
+    if known.recovery_key() != key.signing_key().public() {
         return failed(turn, &Problem::RecoveryWordsOthers);
     }
-    let identity = account::own_identity(turn.tx)?;
-    let entry = account::own_entry(turn.tx)?;
-    let others: Vec<DeviceId> = known.devices().iter().map(|device| device.id).collect();
-    let full = others.len() >= limits::DEVICES;
-    if full && !recovery.revoke_others {
+    if known.devices().len() >= limits::DEVICES && !recovery.revoke_others {
         return failed(
             turn,
             &Problem::DevicesTooMany {
@@ -262,6 +320,32 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
             },
         );
     }
+    turn.tx.execute(
+        "UPDATE recovery SET roster_length = ?1",
+        [known.length().cast_signed()],
+    )?;
+    if recovery.from_file {
+        turn.tx
+            .execute("UPDATE recovery SET stage = ?1", [CHECKING])?;
+        turn.memory.devices_mut().recovery.is_checking = true;
+        notify_stage(turn, RecoveryStage::Checking, None);
+        return Ok(());
+    }
+    admit(turn, recovery)
+}
+
+/// The recovery key signs what admits this device.
+fn admit(turn: &mut Turn<'_>, recovery: &Recovery) -> Result<(), Fault> {
+    let Some(key) = turn.memory.devices_mut().recovery.key.take() else {
+        return failed(turn, &Problem::PairingBroken);
+    };
+    let signing = key.signing_key();
+    let known = Roster::verify(&account::statements(turn.tx)?)
+        .map_err(|_| Fault::Broken("a roster that does not verify".into()))?;
+    let identity = account::own_identity(turn.tx)?;
+    let entry = account::own_entry(turn.tx)?;
+    let others: Vec<DeviceId> = known.devices().iter().map(|device| device.id).collect();
+    let full = others.len() >= limits::DEVICES;
     let add = Change::AddDevice(entry);
     let revoke = others
         .into_iter()
@@ -287,10 +371,8 @@ fn looked_up(turn: &mut Turn<'_>, recovery: &Recovery, account: AccountId) -> Re
             .map_err(|error| Fault::Broken(error.to_string()))?;
         changes::add(turn.tx, &statement)?;
     }
-    turn.tx.execute(
-        "UPDATE recovery SET stage = 2, roster_length = ?1",
-        [known.length().cast_signed()],
-    )?;
+    turn.tx
+        .execute("UPDATE recovery SET stage = ?1", [ADMITTING])?;
     notify_stage(turn, RecoveryStage::Admitting, None);
     Ok(())
 }
@@ -335,6 +417,32 @@ pub(crate) fn not_admitted(turn: &mut Turn<'_>, problem: &Problem) -> Result<(),
 /// again.
 pub(crate) fn outdated(turn: &mut Turn<'_>) -> Result<(), Fault> {
     not_admitted(turn, &Problem::RosterChangedMeanwhile)
+}
+
+// ---- whether a file is a backup of the account ----
+
+/// Opens what comes next of the file, and keeps nothing of it.
+fn check(turn: &mut Turn<'_>, recovery: &Recovery, part: &[u8], last: bool) -> Result<(), Fault> {
+    if let Err(problem) = open_part(turn, recovery, part, last)? {
+        return failed(turn, &problem);
+    }
+    if !last {
+        return Ok(());
+    }
+    let memory = &mut turn.memory.devices_mut().recovery;
+    let is_begun = memory.opener.take().is_some_and(|opening| opening.begun);
+    memory.is_checking = false;
+    if !is_begun {
+        // It opened, and nothing was in it.
+        return failed(turn, &Problem::BackupDamaged);
+    }
+    if turn.memory.account.is_none() {
+        return admit(turn, recovery);
+    }
+    turn.tx
+        .execute("UPDATE recovery SET stage = ?1", [RESTORING])?;
+    notify_stage(turn, RecoveryStage::Restoring, None);
+    Ok(())
 }
 
 // ---- what the backup has ----
@@ -437,21 +545,11 @@ fn take_in(
     last: bool,
 ) -> Result<Result<(), Problem>, Fault> {
     let tables = turn.tables();
-    let Some(opening) = &mut turn.memory.devices_mut().recovery.opener else {
-        return Ok(Err(Problem::BackupDamaged));
-    };
-    let Ok(chunks) = opening.opener.feed(part, last) else {
-        return Ok(Err(Problem::BackupDamaged));
+    let chunks = match open_part(turn, recovery, part, last)? {
+        Ok(chunks) => chunks,
+        Err(problem) => return Ok(Err(problem)),
     };
     for chunk in chunks {
-        if !std::mem::replace(&mut opening.begun, true) {
-            let Some(hash) = opening.opener.header_hash() else {
-                return Ok(Err(Problem::BackupDamaged));
-            };
-            if !made_by_us(turn.tx, recovery, &chunk, hash)? {
-                return Ok(Err(Problem::BackupNotOurs));
-            }
-        }
         match archive::import(turn.tx, tables, turn.now, chunk) {
             Ok(()) => {}
             Err(archive::NotImported::Store(error)) => return Err(error.into()),
@@ -461,11 +559,37 @@ fn take_in(
     Ok(Ok(()))
 }
 
+/// Opens what comes next. The first chunk says whose backup it is.
+fn open_part(
+    turn: &mut Turn<'_>,
+    recovery: &Recovery,
+    part: &[u8],
+    last: bool,
+) -> Result<Result<Vec<ArchiveChunk>, Problem>, Fault> {
+    let Some(opening) = &mut turn.memory.devices_mut().recovery.opener else {
+        return Ok(Err(Problem::BackupDamaged));
+    };
+    let Ok(chunks) = opening.opener.feed(part, last) else {
+        return Ok(Err(Problem::BackupDamaged));
+    };
+    if let Some(first) = chunks.first()
+        && !std::mem::replace(&mut opening.begun, true)
+    {
+        let Some(hash) = opening.opener.header_hash() else {
+            return Ok(Err(Problem::BackupDamaged));
+        };
+        if !made_by_us(turn.tx, recovery, first, hash)? {
+            return Ok(Err(Problem::BackupNotOurs));
+        }
+    }
+    Ok(Ok(chunks))
+}
+
 /// Whether a device of the account made the backup.
 fn made_by_us(
     tx: &Transaction<'_>,
     recovery: &Recovery,
-    chunk: &waxwing_protocol::pb::ArchiveChunk,
+    chunk: &ArchiveChunk,
     header_hash: &[u8; 32],
 ) -> Result<bool, Fault> {
     let statements = account::statements(tx)?;
@@ -505,8 +629,10 @@ fn finish(turn: &mut Turn<'_>, problem: Option<&Problem>) -> Result<(), Fault> {
 /// Nothing has changed.
 fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.tx.execute("DELETE FROM recovery", [])?;
-    account::forget_roster(turn.tx)?;
-    turn.tx.execute("DELETE FROM roster_change", [])?;
+    if turn.memory.account.is_none() {
+        account::forget_roster(turn.tx)?;
+        turn.tx.execute("DELETE FROM roster_change", [])?;
+    }
     turn.memory.devices_mut().recovery = RecoveryMemory::default();
     notify_stage(turn, RecoveryStage::Failed, Some(problem));
     Ok(())

@@ -105,5 +105,6 @@ pub(crate) fn open(turn: &Turn<'_>, asked: &api::AttachmentOf) -> Result<Respons
         size: file.size,
         state: shown.state,
         percent: shown.percent,
+        missing: shown.missing,
     })))
 }

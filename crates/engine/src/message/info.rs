@@ -24,6 +24,7 @@ pub(crate) fn info(turn: &Turn<'_>, id: MessageId) -> Result<Response, EventErro
             (_, Some(account)) => vec![(account, conversation.display.clone())],
             (_, None) => Vec::new(),
         };
+        let listed: Vec<_> = others.iter().map(|(account, _)| *account).collect();
         for (account, address) in others {
             let told = came.iter().find(|(of, _, _)| *of == account);
             list.push(api::Receipt {
@@ -36,7 +37,7 @@ pub(crate) fn info(turn: &Turn<'_>, id: MessageId) -> Result<Response, EventErro
         for (account, delivered, read) in &came {
             let known = contact::of_account(turn.tx, *account)?;
             if let Some(known) = known
-                && !list.iter().any(|one| one.address == known.display)
+                && !listed.contains(account)
             {
                 list.push(api::Receipt {
                     address: known.display,

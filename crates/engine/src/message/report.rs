@@ -18,6 +18,7 @@ use data_encoding::BASE64;
 use prost::Message as _;
 use rusqlite::Transaction;
 use waxwing_protocol::{
+    address::Address,
     ids::{AccountId, DeviceId, GroupId},
     limits,
     pb::{SignedStatement, Statement},
@@ -212,7 +213,7 @@ impl<'a> Person<'a> {
         let known = match contact::of_account(tx, account)? {
             Some(Contact {
                 verified, display, ..
-            }) if display == said.address => verified.then_some(true),
+            }) if Address::same(&display, &said.address) => verified.then_some(true),
             _ => {
                 let canonical = target::parse_address(&said.address).ok();
                 let owner = canonical.map(|address| contact::owner_of(tx, address.canonical()));

@@ -213,6 +213,7 @@ pub(crate) fn open(turn: &mut Turn<'_>, id: MessageId) -> Result<Response, Event
                 size: file.size,
                 state: shown.state,
                 percent: shown.percent,
+                missing: None,
             }),
             _ => return Err(EventError::Refused(Problem::AttachmentNotHere)),
         }

@@ -35,7 +35,7 @@ const MESSAGES: u16 = 600;
 fn in_clear(path: &Path) -> Store {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = Connection::open_with_flags(path, flags).unwrap();
-    Store::prepare(connection, true, crate::migrations::STEPS).unwrap()
+    Store::prepare(connection, true, &crate::migrations::TABLE_MAKING).unwrap()
 }
 
 fn id(number: u16) -> MessageId {

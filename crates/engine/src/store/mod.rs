@@ -33,7 +33,7 @@ use waxwing_protocol::time::{Span, Time};
 pub use error::StoreError;
 pub use key::StoreKey;
 pub use rusqlite::Transaction;
-pub(crate) use upgrade::Step;
+pub(crate) use upgrade::{Step, TableMaking};
 
 /// How long another process may keep the file before it counts as in use.
 const BUSY_MS: u32 = 500;
@@ -70,7 +70,7 @@ impl Store {
     pub(crate) fn open_with(
         path: &Path,
         key: &StoreKey,
-        steps: &[Step],
+        tables: &TableMaking,
     ) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -86,18 +86,18 @@ impl Store {
         if cipher.optional()?.is_none() {
             return Err(StoreError::NotEncrypting);
         }
-        Self::prepare(connection, true, steps)
+        Self::prepare(connection, true, tables)
     }
 
     /// A store in memory, with these tables.
-    pub(crate) fn open_in_memory_with(steps: &[Step]) -> Result<Self, StoreError> {
-        Self::prepare(Connection::open_in_memory()?, false, steps)
+    pub(crate) fn open_in_memory_with(tables: &TableMaking) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?, false, tables)
     }
 
     fn prepare(
         mut connection: Connection,
         logged: bool,
-        steps: &[Step],
+        TableMaking { steps, functions }: &TableMaking,
     ) -> Result<Self, StoreError> {
         connection.execute_batch(&format!(
             "PRAGMA busy_timeout = {BUSY_MS};
@@ -120,6 +120,7 @@ impl Store {
         // partial index could depend: a sixth of all the time that messages took.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(256);
+        functions(&connection)?;
         upgrade::take_steps(&mut connection, steps)?;
         let mut store = Self {
             connection,

@@ -12,6 +12,14 @@ use super::StoreError;
 /// One step: batches of SQL statements.
 pub(crate) type Step = &'static [&'static str];
 
+/// How a store's tables are made and kept.
+pub(crate) struct TableMaking {
+    /// All steps, oldest first.
+    pub steps: &'static [Step],
+    /// Adds the functions that triggers call.
+    pub functions: fn(&Connection) -> rusqlite::Result<()>,
+}
+
 /// "wxwg", so that `file` and other SQLite programs know whose file it is.
 const APPLICATION_ID: i32 = 0x7778_7767;
 

@@ -660,6 +660,23 @@ pub fn kept_messages(v: &Values) -> Vec<(&'static str, Vec<u8>)> {
             .encode_to_vec(),
         ),
         (
+            "envelope_file_wanted",
+            envelope(pb::envelope::Body::FileWanted(pb::FileWanted {
+                hash: v.bytes("hash", 32),
+            }))
+            .encode_to_vec(),
+        ),
+        (
+            "envelope_file_copy",
+            envelope(pb::envelope::Body::FileCopy(pb::FileCopy {
+                hash: v.bytes("hash", 32),
+                device_id: v.bytes("device_id", 32),
+                blob_id: v.bytes("blob_id", 32),
+                state: pb::file_copy::State::There.into(),
+            }))
+            .encode_to_vec(),
+        ),
+        (
             "envelope_resent",
             envelope(pb::envelope::Body::Resent(pb::Resent {
                 device_id: v.bytes("device_id", 32),

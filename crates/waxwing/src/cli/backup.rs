@@ -1,9 +1,7 @@
 //! `waxwing backup`.
 
 use std::{
-    fs::{self, OpenOptions},
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,12 +10,13 @@ use clap::Args;
 use data_encoding::BASE64;
 use serde_json::Value;
 use waxwing_client::Session;
-use waxwing_engine::api::{BackupPart, Notice, ReadBackup, Request};
+use waxwing_engine::api::{BackupPart, FilesLeftOut, Notice, ReadBackup, Request};
 
 use super::{progress::Bar, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
-    output::{GOOD, Output, styled},
+    output::{GOOD, Output, WARN, styled},
+    text::{one_line, size},
 };
 
 /// When nothing is heard of a backup for this long, the relay does not answer.
@@ -26,7 +25,7 @@ const QUIET_LIMIT: Duration = Duration::from_mins(1);
 /// `waxwing backup`.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// Write the backup to this file instead of to the relay
+    /// Write the backup to this new file instead of to the relay
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -61,11 +60,13 @@ async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Fai
                 if let Some(problem) = changed.problem {
                     return Err(problem.into());
                 }
+                let left_out = changed.left_out;
                 output.object(&Notice::Backup(changed));
                 output.line(format!(
                     "{} The relay has a backup that only your recovery key can open.",
                     styled(GOOD, "✓")
                 ));
+                say_left_out(left_out, output);
                 return Ok(Outcome::Done);
             }
             _ => {}
@@ -74,19 +75,30 @@ async fn to_relay(session: &mut Session, output: &Output) -> Result<Outcome, Fai
 }
 
 async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
+    let exists = || Failure::Said {
+        code: "file_failed",
+        sentence: format!(
+            "\"{}\" already exists, and no backup was written. Name another file.",
+            one_line(&path.display().to_string())
+        ),
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
     // Under its name only when it is whole.
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&part)?;
+    let folder = path.parent().filter(|path| !path.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .prefix(".waxwing-backup-")
+        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
+    let mut left_out = None;
     for index in 0.. {
         let read = Request::ReadBackup(ReadBackup { index });
-        let BackupPart { part, more } = session.ask(&read).await?;
+        let BackupPart {
+            part,
+            more,
+            left_out: files,
+        } = session.ask(&read).await?;
+        left_out = files;
         let bytes = BASE64
             .decode(part.as_bytes())
             .map_err(std::io::Error::other)?;
@@ -95,18 +107,44 @@ async fn to_file(path: &Path, session: &mut Session, output: &Output) -> Result<
             break;
         }
     }
-    file.sync_all()?;
-    fs::rename(&part, path)?;
+    file.as_file().sync_all()?;
+    let file = file
+        .persist_noclobber(path)
+        .map_err(|error| match error.error.kind() {
+            std::io::ErrorKind::AlreadyExists => exists(),
+            _ => error.error.into(),
+        })?;
     let bytes = file.metadata()?.len();
     output.object(&serde_json::json!({
         "type": "backup_file",
         "file": path.display().to_string(),
         "bytes": bytes,
+        "left_out": left_out,
     }));
     output.line(format!(
-        "{} {} holds everything up to now ({bytes} bytes). Only your recovery key can open it.",
+        "{} {} has all messages up to now ({bytes} bytes). Only your recovery key can open it.",
         styled(GOOD, "✓"),
         path.display(),
     ));
+    say_left_out(left_out, output);
     Ok(Outcome::Done)
+}
+
+/// Says which files are in no backup.
+fn say_left_out(left_out: Option<FilesLeftOut>, output: &Output) {
+    let Some(FilesLeftOut { files, bytes }) = left_out else {
+        return;
+    };
+    let files = match files {
+        1 => "1 attached file".to_owned(),
+        number => format!("{number} attached files"),
+    };
+    output.line(styled(
+        WARN,
+        format!(
+            "It does not have the {files} of your messages ({}). They stay on the devices that have \
+             them; `waxwing export` copies those of a conversation.",
+            size(bytes)
+        ),
+    ));
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use waxwing_client::Session;
 use waxwing_engine::api::{Contact, Conversation, Request};
+use waxwing_protocol::address::Address;
 
 use crate::{
     outcome::{Failure, Outcome},
@@ -30,7 +31,7 @@ pub async fn run(session: &mut Session, output: &Output) -> Result<Outcome, Fail
     for contact in &contacts {
         let conversation = conversations
             .iter()
-            .find(|with| with.with == contact.address);
+            .find(|with| Address::same(&with.with, &contact.address));
         output.object(&json(contact, conversation));
         output.line(shown(contact, conversation));
     }

@@ -8,14 +8,13 @@ use waxwing_client::{
     Session,
     export::{self, ExportError},
 };
-use waxwing_engine::api::{Problem, Timestamp};
+use waxwing_engine::api::Timestamp;
 use waxwing_protocol::time::Time;
 
 use super::arguments::Whose;
 use crate::{
     outcome::{Failure, Outcome},
     output::{self, Output, WARN, styled},
-    sentence,
     text::one_line,
 };
 
@@ -51,7 +50,6 @@ impl From<ExportError> for Failure {
             ExportError::Io { path, error } => {
                 format!("\"{path}\" cannot be used: {error}. Name another path.")
             }
-            ExportError::Unknown(name) => sentence::of(&Problem::ConversationUnknown { name }),
             ExportError::Malformed { path, reason } => format!(
                 "\"{path}\" cannot be imported: {reason}. You can import only files that `waxwing \
                  export` wrote."

@@ -11,7 +11,7 @@ use super::{
     messages::Which,
     progress::Bar,
     recipients::{Delivery, recipients, see_all_through},
-    save::{QUIET_LIMIT, gone, here},
+    save::{QUIET_LIMIT, here},
     send::{Limit, see_through},
 };
 use crate::{
@@ -71,11 +71,7 @@ async fn open_all(
             message: message.id,
             number: file.number,
         };
-        files.push(
-            here(session, output, of, QUIET_LIMIT)
-                .await?
-                .ok_or_else(gone)?,
-        );
+        files.push(here(session, output, of, QUIET_LIMIT).await?);
     }
     Ok(files)
 }

@@ -484,6 +484,16 @@ Examples:
   waxwing recover alice@example.org --relay … --from waxwing-backup-2026-11")]
     Recover(recover::Recover),
 
+    /// Add what a backup has to this device
+    #[command(after_help = "\
+Adds contacts, conversations and messages that this device does not have. It needs your
+recovery words, which open the backup. Nothing that is here is changed or removed.
+
+Examples:
+  waxwing restore
+  waxwing restore --from waxwing-backup-2026-11")]
+    Restore(recover::Restore),
+
     /// Lock your address, so that nobody else can register it
     #[command(after_help = "\
 Without a lock, somebody who can read the mail or texts sent to your address can register it
@@ -724,6 +734,7 @@ async fn command(
         Command::Devices(devices) => devices.run(session, output).await,
         Command::Backup(backup) => backup.run(session, output).await,
         Command::Recover(recover) => recover.run(session, output).await,
+        Command::Restore(restore) => restore.run(session, output).await,
         Command::Lock(lock) => lock.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {

@@ -11,7 +11,7 @@ use waxwing_engine::api::{
 
 use super::{
     messages::Which,
-    save::{QUIET_LIMIT, gone},
+    save::{QUIET_LIMIT, missing},
     wait_for_relay::settled,
     waiting::Wait,
 };
@@ -96,7 +96,7 @@ async fn fetch(session: &mut Session, output: &Output, message: &Message) -> Res
         for file in &now.attachments {
             match file.state {
                 AttachmentState::Here | AttachmentState::Sending => continue,
-                AttachmentState::Gone if asked => return Err(gone()),
+                AttachmentState::Gone if asked => return Err(missing(file.missing.as_ref())),
                 AttachmentState::Deleted => return Err(Problem::AttachmentDeleted.into()),
                 AttachmentState::Offered | AttachmentState::Gone => {
                     let of = AttachmentOf {

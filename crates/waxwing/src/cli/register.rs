@@ -13,6 +13,7 @@ use waxwing_engine::api::{
     self, Account, Connection, Notice, Problem, ProblemReport, RegistrationChanged,
     RegistrationStage, Request, Status, SubmitCode,
 };
+use waxwing_protocol::address::Address;
 
 use super::waiting::{Wait, lasts};
 use crate::{
@@ -62,7 +63,10 @@ impl Register {
     pub async fn run(self, session: &mut Session, output: &Output) -> Result<Outcome, Failure> {
         session.subscribe().await?;
         let account: Account = session.ask(&Request::Account).await?;
-        let is_same = account.address.as_deref() == Some(self.address.as_str());
+        let is_same = account
+            .address
+            .as_ref()
+            .is_some_and(|address| Address::same(address, &self.address));
         let registered = account.registration == RegistrationStage::Registered;
         if registered && is_same && account.recovery_words.is_some() {
             // They could not be printed before.

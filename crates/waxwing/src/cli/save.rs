@@ -4,22 +4,28 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
+use tokio::time::Instant;
 use waxwing_client::{
     Session,
     blobs::{Blobs, file::FileError},
 };
 use waxwing_engine::api::{
-    AttachmentOf, AttachmentState, FindMessage, Message, OpenAttachment, Problem, Request,
+    AttachmentOf, AttachmentState, FindMessage, Message, MissingFile, OpenAttachment, Problem,
+    Request,
 };
 
 use super::{progress::Bar, waiting::Wait};
-use crate::{output::Output, text::one_line};
+use crate::{output::Output, sentence, text::one_line};
 
 use crate::outcome::{Failure, Outcome};
 
 /// How long nothing of a file may come, unless somebody says otherwise.
 pub(super) const QUIET_LIMIT: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// How long other devices of the account may take to say that they have a file, or to upload more
+/// of it.
+const OWN_DEVICES_LIMIT: Duration = Duration::from_secs(30);
 
 /// `waxwing save`.
 #[derive(Debug, Args)]
@@ -32,7 +38,7 @@ pub struct Save {
     #[arg(long, value_name = "N")]
     number: Option<u32>,
 
-    /// A folder, or the name of a new file
+    /// A folder, where a name that is taken gets a number; or the name of a new file
     #[arg(long, value_name = "PATH", default_value = ".")]
     to: PathBuf,
 
@@ -56,14 +62,20 @@ impl Save {
             output.line("The message has no attachments.");
             return Ok(Outcome::Failed);
         }
-        if numbers.len() > 1 && self.to.is_file() {
-            let path = self.to.display().to_string();
-            return Err(FileError::Exists { path }.into());
-        }
         // Before anything is fetched: it may be large.
+        let to = if numbers.len() > 1 {
+            if self.to.is_file() {
+                let path = self.to.display().to_string();
+                return Err(FileError::Exists { path }.into());
+            }
+            // Several files need a folder; the slash at the end says so.
+            self.to.join("")
+        } else {
+            self.to
+        };
         for file in &message.attachments {
             if numbers.contains(&file.number) {
-                Blobs::target(&file.name, &self.to)?;
+                Blobs::target(&file.name, &to)?;
             }
         }
         let limit = Duration::from_secs(self.wait);
@@ -72,10 +84,8 @@ impl Save {
                 message: message.id,
                 number,
             };
-            let Some(open) = here(session, output, of, limit).await? else {
-                return Err(gone());
-            };
-            let (blobs, to) = (session.blobs(), self.to.clone());
+            let open = here(session, output, of, limit).await?;
+            let (blobs, to) = (session.blobs(), to.clone());
             let saving = tokio::task::spawn_blocking(move || blobs.open(&open, &to));
             let path = saving.await.map_err(std::io::Error::other)?;
             let path = path?;
@@ -91,55 +101,63 @@ impl Save {
     }
 }
 
-/// A file cannot be fetched.
-pub(super) fn gone() -> Failure {
+/// A file cannot be had now.
+pub(super) fn missing(missing: Option<&MissingFile>) -> Failure {
     Failure::Said {
-        code: "attachment_gone",
-        sentence: "The file is no longer available: its sender deleted it, it expired at the \
-                   relay, or it is damaged. Ask the sender to send it again."
-            .into(),
+        code: "attachment_missing",
+        sentence: sentence::of_missing_file(missing),
     }
 }
 
-/// Waits until a file is here; `None` where it is not to be had.
+/// Waits until a file is here; fails with the reason where it is not to be had now.
 pub(super) async fn here(
     session: &mut Session,
     output: &Output,
     of: AttachmentOf,
     limit: Duration,
-) -> Result<Option<OpenAttachment>, Failure> {
+) -> Result<OpenAttachment, Failure> {
     let mut wait = Wait::new(output, "the file", limit);
     let mut bar = Bar::new(output, "Fetching");
     let mut percent = 0;
     let mut asked = false;
+    let mut gives_up_at = None;
     loop {
         let request = Request::Attachment(of.clone());
         let open: OpenAttachment = session.ask(&request).await?;
-        match open.state {
-            AttachmentState::Here | AttachmentState::Sending => {
+        match (open.state, open.missing) {
+            (AttachmentState::Here | AttachmentState::Sending, _) => {
                 bar.end();
-                return Ok(Some(open));
+                return Ok(open);
             }
-            AttachmentState::Gone if asked => {
+            (AttachmentState::Gone, missing) if asked => {
                 bar.end();
-                return Ok(None);
+                return Err(self::missing(missing.as_ref()));
             }
-            AttachmentState::Offered | AttachmentState::Gone => {
-                let request = Request::FetchAttachment(of.clone());
-                let _: Value = session.ask(&request).await?;
+            (AttachmentState::Fetching, Some(missing)) if asked => {
+                // Other devices of the account were asked: those that are online answer soon.
+                let until = *gives_up_at.get_or_insert_with(|| Instant::now() + OWN_DEVICES_LIMIT);
+                if Instant::now() > until {
+                    bar.end();
+                    return Err(self::missing(Some(&missing)));
+                }
+            }
+            (AttachmentState::Fetching, None) => {
                 asked = true;
-            }
-            AttachmentState::Deleted => {
-                bar.end();
-                return Err(Problem::AttachmentDeleted.into());
-            }
-            AttachmentState::Fetching => {
-                asked = true;
+                gives_up_at = None;
                 if open.percent > percent {
                     percent = open.percent;
                     wait.progressed();
                 }
                 bar.show(open.percent, 100);
+            }
+            (AttachmentState::Offered | AttachmentState::Gone | AttachmentState::Fetching, _) => {
+                let request = Request::FetchAttachment(of.clone());
+                let _: Value = session.ask(&request).await?;
+                asked = true;
+            }
+            (AttachmentState::Deleted, _) => {
+                bar.end();
+                return Err(Problem::AttachmentDeleted.into());
             }
         }
         if let Err(failure) = wait.pause(session, AGAIN).await {

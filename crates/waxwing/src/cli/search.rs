@@ -17,7 +17,7 @@ use crate::{
 /// `waxwing search`.
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Words to find; the last one can be the beginning of a word
+    /// What to find: words, parts of words, emoji; capitals and accents do not matter
     #[arg(
         value_name = "TEXT",
         default_value = "",

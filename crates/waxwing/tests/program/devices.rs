@@ -192,6 +192,17 @@ fn an_account_is_recovered_with_its_words_and_a_backup() {
         arguments.extend(from.iter().flat_map(|file| ["--from", file]));
         let wrong = anew.run_with_input(&arguments, b"one two three\n");
         wrong.failed_with("recovery key");
+        if from.is_some() {
+            // A wrong file is refused before anything changes, so that the right one can follow.
+            let letter = alice.path().join("letter");
+            std::fs::write(&letter, "Dear Alice").unwrap();
+            let mut wrong = arguments.clone();
+            *wrong.last_mut().unwrap() = letter.to_str().unwrap();
+            let refused = anew.run_with_input(&wrong, format!("{words}\n").as_bytes());
+            refused.failed_with("does not open with this recovery key");
+            let again = alice.run(&["backup", "--file", file.to_str().unwrap()]);
+            again.failed_with("already exists");
+        }
         let recovered = anew.run_with_input(&arguments, format!("{words}\n").as_bytes());
         assert!(done(recovered).out.contains("history are back"));
         assert_eq!(anew.texts("bob@example.org"), ["before"]);

@@ -9,6 +9,7 @@
     reason = "a test fails loudly where it stands"
 )]
 
+mod addresses;
 mod auditing;
 mod conversation;
 mod devices;

@@ -9,7 +9,8 @@
 //! [`super::recovery`].
 //!
 //! **Always**: a part is sealed once; sent again, it is the same bytes. No backup is made
-//! while one is being restored.
+//! while one is being restored. The files of messages are not in it, and who makes one is told
+//! how many these are.
 
 pub(crate) mod key;
 pub(crate) mod seal;
@@ -35,6 +36,7 @@ use crate::{
     api::{
         self, BackupChanged, BackupPart, Notice, Problem, Response, TransferOf, TransferProgress,
     },
+    attachment,
     event::LinkKind,
     link::{self, Job, LinkPhase},
     settings::{self, Setting},
@@ -104,6 +106,11 @@ pub(crate) fn read(turn: &mut Turn<'_>, asked: api::ReadBackup) -> Result<Respon
     let response = BackupPart {
         part: BASE64.encode(part),
         more: *more,
+        left_out: if *more {
+            None
+        } else {
+            attachment::not_in_archives(turn.tx)?
+        },
     };
     turn.memory.devices_mut().backup.file = Some(making);
     Ok(Response::BackupPart(response))
@@ -206,9 +213,11 @@ pub(crate) fn finished(turn: &mut Turn<'_>) -> Result<(), Fault> {
     };
     settings::write(turn.tx, Setting::BackupNewest, making.newest)?;
     due_after(turn, EVERY)?;
+    let left_out = attachment::not_in_archives(turn.tx)?;
     turn.notify(Notice::Backup(BackupChanged {
         saved_at: Some(turn.now.into()),
         problem: None,
+        left_out,
     }));
     Ok(())
 }
@@ -286,6 +295,7 @@ fn failed(turn: &mut Turn<'_>, problem: &Problem) -> Result<(), Fault> {
     turn.notify(Notice::Backup(BackupChanged {
         saved_at: None,
         problem: Some(problem.report()),
+        left_out: None,
     }));
     Ok(())
 }

@@ -521,7 +521,7 @@ fn agree_again(
         (Some(one), Some(other)) => one.statement == other.statement,
         _ => false,
     };
-    let same_address = before.address == proposal.address;
+    let same_address = Address::same(&before.address, &proposal.address);
     if !same_account || !same_address {
         return Ok(());
     }

@@ -168,7 +168,7 @@ impl Relay {
         );
     }
 
-    fn mails_to(&self, address: &str) -> Vec<String> {
+    pub fn mails_to(&self, address: &str) -> Vec<String> {
         let mut paths: Vec<_> = match fs::read_dir(self.mail()) {
             Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
             Err(_) => Vec::new(),
