@@ -22,6 +22,9 @@ pub struct PreviewLink {
 pub struct SealFile {
     /// The whole path, starting with `/`.
     pub path: PathBuf,
+    /// Whether a picture keeps what the camera stored in it, such as the place.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub keep_metadata: bool,
 }
 
 /// Parameters of `save_attachment`.

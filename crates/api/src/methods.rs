@@ -631,6 +631,11 @@ methods! {
     /// Seals a file, given by its absolute path, into the home, so that `send` can attach it: put
     /// the result into its `attachments`. Pictures and voice messages get their `preview`. The
     /// sealed file is deleted if no message attaches it within a day.
+    ///
+    /// What a camera or a program stored in a JPEG, PNG, WebP, HEIC or AVIF picture (places, times,
+    /// names) is removed, so that `size` and `sha256` may differ from the file's. Which side is up,
+    /// and the colours, stay. `keep_metadata` seals the file as it is. A damaged picture is refused
+    /// without it.
     seal_file = SealFile(SealFile) -> SealedFile: changes {
         params: r#"{"path": "/home/alice/beach.jpg"}"#,
         result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg", "preview": {"width": 4000, "height": 3000, "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj", "thumbnail": "/9j/4AA="}}"#,

@@ -18,7 +18,7 @@ use waxwing_engine::api::{
 
 use super::{Backend, RpcError, Told, code};
 use crate::{
-    blobs::{Blobs, file::FileError},
+    blobs::{Blobs, file::FileError, metadata::Metadata},
     doctor,
     driver::Client,
     home::{Home, KeyKeeping},
@@ -103,7 +103,12 @@ async fn preview(link: PreviewLink) -> Result<Value, RpcError> {
 impl Service {
     async fn seal(&self, file: SealFile) -> Result<Value, RpcError> {
         let blobs = Blobs::of(self.home.path());
-        let sealed = blocking(move || blobs.seal(&absolute(file.path)?, |_| {})).await?;
+        let metadata = if file.keep_metadata {
+            Metadata::Kept
+        } else {
+            Metadata::Removed
+        };
+        let sealed = blocking(move || blobs.seal(&absolute(file.path)?, metadata, |_| {})).await?;
         json(&sealed)
     }
 

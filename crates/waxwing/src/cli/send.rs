@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::time::{Instant, timeout_at};
 use waxwing_client::{
     Session,
-    blobs::file::FileError,
+    blobs::{file::FileError, metadata::Metadata},
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
@@ -63,6 +63,10 @@ pub struct Send {
     /// A file to attach; can be repeated
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
+
+    /// Send pictures with what the camera stored in them, such as the place and the time
+    #[arg(long, requires = "attach")]
+    keep_metadata: bool,
 
     /// Send a place, as latitude and longitude
     #[arg(long, value_name = "LAT,LON", value_parser = place, allow_hyphen_values = true)]
@@ -179,6 +183,11 @@ impl Send {
         } else {
             None
         };
+        let metadata = if self.keep_metadata {
+            Metadata::Kept
+        } else {
+            Metadata::Removed
+        };
         let recipients = self.recipients();
         let wait = if self.attach.is_empty() {
             Duration::from_secs(self.wait)
@@ -194,7 +203,7 @@ impl Send {
                 reply_to: self.reply_to,
                 markdown: self.markdown,
                 // For each: nobody can tell that others got the same.
-                attachments: seal(&self.attach, session, output).await?,
+                attachments: seal(&self.attach, metadata, session, output).await?,
                 link_preview: link_preview.clone(),
                 view_once: self.view_once,
             };
@@ -353,6 +362,7 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
 /// Seals files into the home, where they wait until the relay has them.
 async fn seal(
     paths: &[PathBuf],
+    metadata: Metadata,
     session: &Session,
     output: &Output,
 ) -> Result<Vec<SealedFile>, Failure> {
@@ -362,7 +372,7 @@ async fn seal(
         let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let mut bar = Bar::new(output, "Sealing");
         let sealing = tokio::task::spawn_blocking(move || {
-            let file = blobs.seal(&path, |done| bar.show(done >> 10, size >> 10));
+            let file = blobs.seal(&path, metadata, |done| bar.show(done >> 10, size >> 10));
             bar.end();
             file
         });
@@ -376,6 +386,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let way_out = match error {
             FileError::Exists { .. } => "; give another name with --to",
+            FileError::MetadataNotRemoved { .. } => "; --keep-metadata sends it as it is",
             _ => "",
         };
         Self::Said {
