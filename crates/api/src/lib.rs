@@ -32,8 +32,8 @@ mod sms;
 mod timestamp;
 
 pub use client::{
-    Check, CheckResult, DoctorReport, PreviewLink, ProgramVersion, SaveAttachment, SavedAttachment,
-    SealFile,
+    Check, CheckResult, DoctorReport, MoveRelay, PreviewLink, ProgramVersion, RelayInfo,
+    SaveAttachment, SavedAttachment, SealFile, SetProxy,
 };
 pub use contact::{
     Alarm, Auditor, Contact, Conversation, ConversationKind, Evidence, LogStatus, Profile,
@@ -51,7 +51,7 @@ pub use method::{Effect, Method};
 pub use methods::{ClientRequest, Request, methods};
 pub use notice::{
     Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, NoticeInfo,
-    RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
+    RegistrationChanged, RegistrationStage, RelayMoved, Synced, Typing, Warning,
 };
 pub use problem::{
     ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed, ReportFlaw,

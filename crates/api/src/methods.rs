@@ -656,6 +656,29 @@ methods! {
         result: r#"{"path": "/home/alice/holiday/beach.jpg"}"#,
     }
 
+    /// Returns where the relay is, its pin, and the proxy that connections go through, if there is
+    /// one.
+    relay = Relay -> RelayInfo: reads {
+        result: r#"{"url": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "proxy": "socks5h://127.0.0.1:9050", "online": true}"#,
+    }
+
+    /// Follows the relay to another host or port. The client connects there first: only the server
+    /// that has the relay's pinned key is followed, and another one is refused with
+    /// `relay_key_differs`. If nothing answers there, nothing changes either. Then the links go
+    /// there, and a `relay_moved` notice says so. Each device of the account is told separately.
+    move_relay = MoveRelay(MoveRelay) -> Done: changes {
+        params: r#"{"url": "https://relay.example.net:4433"}"#,
+        result: "{}",
+    }
+
+    /// Makes all connections of this home go through a SOCKS5 proxy from now on, such as Tor, or
+    /// through none. The proxy looks up all names. If it fails, nothing is sent: the problem is
+    /// `proxy_failed`, and no connection is ever made without it.
+    set_proxy = SetProxy(SetProxy) -> Done: repeats {
+        params: r#"{"proxy": "socks5h://127.0.0.1:9050"}"#,
+        result: "{}",
+    }
+
     /// Makes this connection receive `notice` notifications (below) from now on.
     subscribe = Subscribe -> Done: repeats {
         result: "{}",
@@ -669,8 +692,8 @@ methods! {
     /// Checks every part, makes a new connection to the relay for this, and says in sentences what
     /// it found. `result` is `ok`, `warning`, `failed` or `skipped`.
     ///
-    /// Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-    /// `key_log`, `key_packages`, `outbox`, `conversations`.
+    /// Checks: `home`, `store`, `store_key`, `account`, `proxy` (if one is set), `relay`, `pin`,
+    /// `tls`, `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
     doctor = Doctor -> DoctorReport: reads {
         result: r#"{"healthy": true, "checks": [{"check": "tls", "result": "ok", "sentence": "TLS 1.3 with X25519MLKEM768 (post-quantum)."}]}"#,
     }

@@ -132,6 +132,11 @@ notices! {
         r#"{"type": "connection", "connection": "offline", "problem": {"code": "relay_down", "sentence": "The relay cannot be reached (connection refused).", "detail": "connection refused"}}"#,
     }
 
+    /// The relay is at another place from now on (`move_relay`); its key is the same.
+    relay_moved = RelayMoved(RelayMoved) {
+        r#"{"type": "relay_moved", "url": "https://relay.example.net:4433"}"#,
+    }
+
     /// Linking a device moved to another stage. Stages: `meeting`, `code` (on the new device),
     /// `agreed` (on the new device: the other one asks its person), `confirm` (on the old device:
     /// call `confirm_device` next), `admitting`, `admitted` (the history is being transferred),
@@ -278,6 +283,13 @@ pub struct ConnectionChanged {
     pub problem: Option<ProblemReport>,
 }
 
+/// The notice `relay_moved`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RelayMoved {
+    /// Where it is.
+    pub url: String,
+}
+
 /// The notice `warning`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
@@ -292,5 +304,6 @@ closed_debug!(
     Synced,
     RegistrationChanged,
     ConnectionChanged,
+    RelayMoved,
     Warning
 );

@@ -391,6 +391,18 @@ problems! {
         /// The pin of the server that answered.
         presented: String,
     },
+    /// The server at the new place has another key than the relay, so the relay was not moved.
+    RelayKeyDiffers = "relay_key_differs" {
+        /// The pin of the server that answered.
+        presented: String,
+    },
+    /// The text does not name a SOCKS5 proxy.
+    ProxyMalformed = "proxy_malformed",
+    /// The proxy cannot be used, and no connection is made without it.
+    ProxyFailed = "proxy_failed" {
+        /// What the network or the proxy said.
+        detail: String,
+    },
     /// The relay has had too many requests and accepts no more for now.
     RateLimited = "rate_limited" {
         /// How long to wait before the next attempt, if the relay said so.
@@ -696,6 +708,7 @@ impl Problem {
             Self::NoLinkPreview { reason: detail }
             | Self::FileUnusable { detail }
             | Self::RelayDown { detail }
+            | Self::ProxyFailed { detail }
             | Self::RelayRefused { detail }
             | Self::RosterNotChanged { detail }
             | Self::StoreKeyUnavailable { detail, .. }

@@ -33,7 +33,10 @@ use waxwing_protocol::{
 
 use crate::{
     blobs::Blobs,
-    link::{LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed, keep_open},
+    link::{
+        ConnectError, IdentityRefused, LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed,
+        Route, connect, keep_open,
+    },
 };
 
 /// Frames of one link that go into the engine as one event, at most.
@@ -63,6 +66,8 @@ pub fn now() -> Time {
 enum DriverCall {
     Request(Request, oneshot::Sender<Result<Response, Problem>>),
     Health(oneshot::Sender<Health>),
+    Route(Route),
+    RelayMoved(String, oneshot::Sender<Result<(), Problem>>),
 }
 
 /// How the client's machinery is, for `doctor`.
@@ -95,9 +100,10 @@ impl Client {
     /// Starts driving the engine that `open` makes, on a thread of its own.
     ///
     /// Call it inside a tokio runtime.
-    /// Files lie sealed in `blobs`.
+    /// Files lie sealed in the home. All links are made by this route.
     pub async fn start(
         blobs: Blobs,
+        route: Route,
         open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
         let (calls, calls_in) = mpsc::channel(CALLS_WAITING);
@@ -116,7 +122,7 @@ impl Client {
                 };
                 // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
-                let mut driver = Driver::new(engine, calls_in, tell, blobs);
+                let mut driver = Driver::new(engine, calls_in, tell, blobs, route);
                 runtime.block_on(driver.run(&stopping));
                 runtime.block_on(driver.say_goodbye());
                 drop(driver);
@@ -154,6 +160,41 @@ impl Client {
             .await
             .map_err(|_| ended())?;
         answered.await.map_err(|_| ended())
+    }
+
+    /// From now on all links are made by this route. Those that are open are closed, and opened
+    /// again.
+    pub async fn set_route(&self, route: Route) -> Result<(), Problem> {
+        let call = DriverCall::Route(route);
+        self.calls.send(call).await.map_err(|_| ended())
+    }
+
+    /// Follows the relay to `url`, if the server there proves to have its key.
+    pub async fn move_relay(&self, url: &str, route: &Route) -> Result<(), Problem> {
+        let Response::Account(account) = self.call(Request::Account).await? else {
+            return Err(Problem::NotRegistered);
+        };
+        let pin = account.pin.ok_or(Problem::NotRegistered)?;
+        let url: RelayUrl = url.parse().map_err(|error| url_problem(&error))?;
+        let presented = url.pin().map(ToString::to_string);
+        let pinned = url
+            .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
+            .map_err(|_| Problem::RelayKeyDiffers {
+                presented: presented.unwrap_or_default(),
+            })?;
+        // Dropping the link closes it: this one only proves the key.
+        connect(&pinned, route).await.map_err(|error| match error {
+            ConnectError::Identity(IdentityRefused::WrongPin { presented, .. }) => {
+                Problem::RelayKeyDiffers {
+                    presented: presented.to_string(),
+                }
+            }
+            error => Problem::from(&error),
+        })?;
+        let (answer, answered) = oneshot::channel();
+        let call = DriverCall::RelayMoved(format!("https://{}", pinned.authority()), answer);
+        self.calls.send(call).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 
     /// The notices from now on.
@@ -221,6 +262,7 @@ struct Slot {
     next: Option<LinkEvent>,
     /// While it is open and works.
     open: Option<(Outbound, LinkInfo)>,
+    url: RelayUrl,
     hurry: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -234,6 +276,7 @@ struct Driver {
     leaving: Vec<JoinHandle<()>>,
     timer: Option<Time>,
     blobs: Blobs,
+    route: Route,
     /// What was done with files, by threads that may block.
     files: mpsc::UnboundedReceiver<BlobDone>,
     files_done: mpsc::UnboundedSender<BlobDone>,
@@ -254,6 +297,7 @@ impl Driver {
         calls: mpsc::Receiver<DriverCall>,
         notices: broadcast::Sender<Notice>,
         blobs: Blobs,
+        route: Route,
     ) -> Self {
         // As many as the engine has work done at a time, which it bounds.
         let (files_done, files) = mpsc::unbounded_channel();
@@ -267,6 +311,7 @@ impl Driver {
             leaving,
             timer: None,
             blobs,
+            route,
             files,
             files_done,
         }
@@ -333,6 +378,29 @@ impl Driver {
                     posting: info(&self.posting),
                 };
                 drop(answer.send(health));
+            }
+            DriverCall::Route(route) => self.set_route(route),
+            DriverCall::RelayMoved(url, answer) => {
+                let result = self.handle(Event::RelayMoved { url });
+                drop(answer.send(result.map(drop)));
+            }
+        }
+    }
+
+    /// Makes every link again: none may stay on the route that it had.
+    fn set_route(&mut self, route: Route) {
+        if self.route == route {
+            return;
+        }
+        self.route = route;
+        for link in [LinkKind::Mailbox, LinkKind::Posting] {
+            let Some(slot) = self.slot(link) else {
+                continue;
+            };
+            let (was_open, url) = (slot.open.is_some(), slot.url.clone());
+            self.set_slot(link, Some(Slot::start(url, self.route.clone())));
+            if was_open && let Err(problem) = self.handle(Event::LinkClosed { link }) {
+                self.warn(&problem);
             }
         }
     }
@@ -434,7 +502,10 @@ impl Driver {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::OpenLink { link, relay } => match url_of(&relay) {
-                    Ok(url) => self.set_slot(link, Some(Slot::start(url))),
+                    Ok(url) => {
+                        let slot = Slot::start(url, self.route.clone());
+                        self.set_slot(link, Some(slot));
+                    }
                     Err(problem) => self.warn(&problem),
                 },
                 Effect::CloseLink { link } => self.set_slot(link, None),
@@ -475,14 +546,15 @@ impl Driver {
 }
 
 impl Slot {
-    fn start(url: RelayUrl) -> Self {
+    fn start(url: RelayUrl, route: Route) -> Self {
         let (tell, events) = mpsc::channel(EVENTS_WAITING);
         let hurry = Arc::new(Notify::new());
-        let task = tokio::spawn(keep_open(url, tell, Arc::clone(&hurry)));
+        let task = tokio::spawn(keep_open(url.clone(), route, tell, Arc::clone(&hurry)));
         Self {
             events,
             next: None,
             open: None,
+            url,
             hurry,
             task,
         }

@@ -288,7 +288,8 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     let server = socket::Server::bind(&home.socket()).map_err(|error| home.unwritable(&error))?;
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
-    let client = Client::start(Blobs::of(home.path()), move || {
+    let route = home.route()?;
+    let client = Client::start(Blobs::of(home.path()), route, move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?

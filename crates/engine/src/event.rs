@@ -73,6 +73,12 @@ pub enum Event {
         /// In the order they came.
         frames: Vec<RelayFrame>,
     },
+    /// The relay answers at another URL, with the key that this device has pinned: the driver has
+    /// seen it there.
+    RelayMoved {
+        /// Where.
+        url: String,
+    },
     /// A person or program asks for something.
     Command(Request),
     /// Something was done with a file of the home's `blobs/`.
@@ -220,6 +226,7 @@ impl core::fmt::Debug for Event {
             Self::FramesReceived { link, frames } => {
                 write!(f, "FramesReceived({link:?}, {})", frames.len())
             }
+            Self::RelayMoved { .. } => f.write_str("RelayMoved"),
             Self::Command(request) => write!(f, "Command({request:?})"),
             Self::Blob(_) => f.write_str("Blob(..)"),
             Self::TimeCame => f.write_str("TimeCame"),

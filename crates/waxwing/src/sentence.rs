@@ -507,6 +507,20 @@ pub fn of(problem: &Problem) -> String {
              tell whether it is the right relay, and nothing was sent. It has the pin {presented}: \
              if the relay's operator confirms this pin, give it with --pin."
         ),
+        Problem::RelayKeyDiffers { presented } => format!(
+            "The server there has another key ({presented}) than your relay, so this device stays \
+             with the relay's old place. Ask the relay's operator where it is; a relay with \
+             another key is another relay."
+        ),
+        Problem::ProxyMalformed => {
+            "That is not a SOCKS5 proxy, so nothing was sent. Write it like socks5://127.0.0.1:9050 \
+             (in --proxy, WAXWING_PROXY or ALL_PROXY), or connect without one with `--proxy none`."
+                .into()
+        }
+        Problem::ProxyFailed { detail } => format!(
+            "The proxy cannot be used ({detail}), so nothing is sent or received: Waxwing never \
+             connects without it. Start the proxy, or choose another one with --proxy."
+        ),
         Problem::RateLimited { retry_after_ms } => format!(
             "The relay has had too many requests and accepts no more for now; {}.",
             match retry_after_ms {

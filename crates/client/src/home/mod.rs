@@ -1,8 +1,8 @@
 //! The home: the folder where one account's device keeps everything.
 //!
 //! It holds `store.db` (the engine's store), `key.json` (how its key is kept), `lock` (held by
-//! the process that drives the engine) and `rpc.sock` (the socket on which that process
-//! answers).
+//! the process that drives the engine), `rpc.sock` (the socket on which that process answers) and
+//! `proxy` (how connections are made, once somebody said so).
 //!
 //! **Elsewhere.** The engine decides what is in the store; [`crate::rpc`] speaks on the
 //! socket.
@@ -13,6 +13,7 @@
 
 mod key;
 mod lock;
+mod route;
 
 use std::{
     fs, io,
@@ -21,13 +22,14 @@ use std::{
 
 pub use key::{KeyError, KeyKeeping, KeySource, open_key};
 pub use lock::HomeLock;
+pub use route::remembered_route;
 use waxwing_engine::api::Problem;
 
 /// The environment variable that names the home.
 pub const HOME_VARIABLE: &str = "WAXWING_HOME";
 
 /// What lies in a home. The files in `blobs` are as private as that folder.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "key.json",
     "key.new",
     "store.db",
@@ -35,6 +37,7 @@ const FILES: [&str; 8] = [
     "store.db-shm",
     "lock",
     "rpc.sock",
+    "proxy",
     "blobs",
 ];
 

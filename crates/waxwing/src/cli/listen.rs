@@ -232,6 +232,11 @@ impl Listening<'_> {
                 self.output
                     .aside(styled(FAINT, format!("{address} is typing …")));
             }
+            Notice::RelayMoved(moved) => {
+                let url = one_line(&moved.url);
+                self.output
+                    .aside(styled(FAINT, format!("The relay is at {url} from now on.")));
+            }
             Notice::Message(_)
             | Notice::Typing(_)
             | Notice::MessageDeleted(_)

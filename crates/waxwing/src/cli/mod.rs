@@ -35,6 +35,7 @@ mod progress;
 mod recipients;
 mod recover;
 mod register;
+mod relay;
 mod report;
 mod requests;
 mod save;
@@ -51,8 +52,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use waxwing_client::{
     Session,
-    home::{self, HOME_VARIABLE},
-    rpc::stdio,
+    home::{self, HOME_VARIABLE, Home},
+    link::{Route, RouteMalformed},
+    rpc::{Backend as _, stdio},
 };
 use waxwing_engine::api::Problem;
 
@@ -86,12 +88,67 @@ pub struct Cli {
     #[arg(long, value_name = "WHERE", env = KEY_STORE, hide_env_values = true, global = true, help_heading = "Global options", value_enum)]
     key_store: Option<KeyStore>,
 
+    /// Make all connections through this SOCKS5 proxy, such as Tor, and remember it; `none` for none
+    #[arg(long, value_name = "URL", env = PROXY, hide_env_values = true, global = true, help_heading = "Global options", value_parser = proxy)]
+    proxy: Option<Proxy>,
+
     /// Print JSON, one object per line
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// The environment variable that names a proxy.
+const PROXY: &str = "WAXWING_PROXY";
+/// The ones that other programs look at too.
+const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+
+/// A route as it was typed, and what it means.
+#[derive(Clone, Debug)]
+struct Proxy {
+    text: String,
+    route: Route,
+}
+
+fn proxy(text: &str) -> Result<Proxy, String> {
+    let route = text
+        .parse()
+        .map_err(|error: RouteMalformed| format!("{error}; or give none to connect directly"))?;
+    Ok(Proxy {
+        text: text.to_owned(),
+        route,
+    })
+}
+
+/// The route to use: what was asked for, what the home remembers, or what all programs are told to
+/// use. Gives the text where the home does not remember it yet.
+fn choose_route(
+    asked: Option<Proxy>,
+    remembered: Option<Route>,
+    everywhere: Option<String>,
+) -> Result<(Route, Option<String>), Problem> {
+    match (asked, remembered) {
+        (Some(asked), Some(remembered)) if asked.route == remembered => Ok((remembered, None)),
+        (Some(asked), _) => Ok((asked.route, Some(asked.text))),
+        (None, Some(remembered)) => Ok((remembered, None)),
+        (None, None) => match everywhere {
+            None => Ok((Route::Direct, None)),
+            // One of another kind is never gone around.
+            Some(text) => match text.parse() {
+                Ok(route) => Ok((route, Some(text))),
+                Err(_) => Err(Problem::ProxyMalformed),
+            },
+        },
+    }
+}
+
+fn proxy_of_all_programs() -> Option<String> {
+    let mut named = ALL_PROXY
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    named.find(|text| !text.trim().is_empty())
 }
 
 #[derive(Debug, Subcommand)]
@@ -593,6 +650,7 @@ Example:
 /// Does what was asked for.
 pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     // What needs no account opens no home.
+    let path = cli.home.clone().or_else(home::default_home);
     cli.command = match cli.command {
         Command::Completions(completions) => {
             return completions.run(Cli::command()).map_err(Into::into);
@@ -605,7 +663,12 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         Command::Audit(Audit::Verify(verify)) => return verify.run(output),
         Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
         Command::Audit(Audit::Follow(follow)) => {
-            return interruptible(Box::pin(follow.run(cli.home.as_deref(), output))).await;
+            // It has no account, but may have a home that remembers a proxy.
+            let remembered = path.as_deref().map(home::remembered_route).transpose()?;
+            let (route, _) =
+                choose_route(cli.proxy, remembered.flatten(), proxy_of_all_programs())?;
+            let follow = follow.run(cli.home.as_deref(), route, output);
+            return interruptible(Box::pin(follow)).await;
         }
         other => other,
     };
@@ -615,14 +678,25 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         Command::Sms(sms) => sms.message()?,
         _ => None,
     };
-    let home = cli
-        .home
-        .or_else(home::default_home)
-        .ok_or_else(|| Problem::HomeUnwritable {
-            path: "~".to_owned(),
-            detail: "no home folder is known".to_owned(),
-        })?;
-    let mut session = Session::open(&home, Box::new(Keys::new(cli.key_store))).await?;
+    let path = path.ok_or_else(|| Problem::HomeUnwritable {
+        path: "~".to_owned(),
+        detail: "no home folder is known".to_owned(),
+    })?;
+    // Before anything connects; with a proxy given here, what was remembered may be damaged.
+    let remembered = match home::remembered_route(&path) {
+        Err(_) if cli.proxy.is_some() => None,
+        remembered => remembered?,
+    };
+    let (_, new) = choose_route(cli.proxy, remembered, proxy_of_all_programs())?;
+    if let Some(proxy) = &new {
+        Home::open(&path)?.remember_route(proxy)?;
+    }
+    let mut session = Session::open(&path, Box::new(Keys::new(cli.key_store))).await?;
+    if let Some(proxy) = new.filter(|_| !session.drives()) {
+        // Another process has the links.
+        let proxy = serde_json::json!({ "proxy": proxy });
+        session.call("set_proxy", Some(proxy)).await?;
+    }
     let reminds = !matches!(
         cli.command,
         Command::Rpc | Command::App(_) | Command::Alarms(_)

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use waxwing_client::{
     Session,
     blobs::{file::FileError, metadata::Metadata},
+    link::Route,
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
@@ -179,7 +180,9 @@ impl Send {
             text.push_str(extra);
         }
         let link_preview = if self.preview {
-            preview_of(&text, output).await.map(Box::new)
+            preview_of(&text, session.home().route()?, output)
+                .await
+                .map(Box::new)
         } else {
             None
         };
@@ -336,8 +339,8 @@ fn card(text: &str) -> Result<String, String> {
 }
 
 /// What the first link of a text leads to. Where that is nothing, the message goes without.
-async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
-    let found = match (first_link(text), Fetcher::new()) {
+async fn preview_of(text: &str, route: Route, output: &Output) -> Option<api::LinkPreview> {
+    let found = match (first_link(text), Fetcher::new(route)) {
         (None, _) => {
             output
                 .aside("The message has no link that begins with https://, so it has no preview.");

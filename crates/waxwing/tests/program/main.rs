@@ -14,6 +14,7 @@ mod conversation;
 mod devices;
 mod examples;
 mod one_home;
+mod reaching;
 mod secrets;
 mod several;
 mod sms;
