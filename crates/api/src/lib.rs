@@ -40,9 +40,9 @@ pub use contact::{
     SafetyNumber,
 };
 pub use devices::{
-    ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover, RecoveryChanged,
-    RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
+    ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, DeleteAccount, Device, DevicesChanged,
+    FeedBackup, LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
+    RecoveryChanged, RecoveryStage, RevokeDevice, SetLock, TransferOf, TransferProgress,
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};
@@ -50,7 +50,7 @@ pub use message::*;
 pub use method::{Effect, Method};
 pub use methods::{ClientRequest, Request, methods};
 pub use notice::{
-    Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, NoticeInfo,
+    Connection, ConnectionChanged, HomeErased, MessageChanged, MessageDeleted, Notice, NoticeInfo,
     RegistrationChanged, RegistrationStage, RelayMoved, Synced, Typing, Warning,
 };
 pub use problem::{

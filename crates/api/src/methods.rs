@@ -516,6 +516,24 @@ methods! {
         result: "{}",
     }
 
+    /// Deletes the account. `address` must be its own, as the person types it. This device tells the
+    /// account's other devices, leaves all groups, revokes the other devices and at last itself, so
+    /// that the relay's key log says that the account is gone; the relay deletes mailboxes, key
+    /// packages and the backup. Then a `home_erased` notice arrives, and this device deletes its
+    /// home. It goes on after a restart.
+    ///
+    /// The other devices show the alarm `account_deleted`, and erase their homes after seven days
+    /// (`keep_home`). Contacts get the event `account_deleted`.
+    delete_account = DeleteAccount(DeleteAccount) -> Done: changes, admitted {
+        params: r#"{"address": "alice@example.org"}"#,
+        result: "{}",
+    }
+
+    /// Keeps what is on this device, although another device has deleted the account.
+    keep_home = KeepHome -> Done: repeats {
+        result: "{}",
+    }
+
     /// Returns a conversation, oldest entry first: messages, events and gaps. Only `of` (an
     /// address, a conversation's id, or a group's name) is required. `limit` is at most 1,000. Give
     /// at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`

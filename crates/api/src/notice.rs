@@ -137,6 +137,11 @@ notices! {
         r#"{"type": "relay_moved", "url": "https://relay.example.net:4433"}"#,
     }
 
+    /// The account was deleted, and this device deletes its home: the process that answers ends.
+    home_erased = HomeErased(HomeErased) {
+        r#"{"type": "home_erased"}"#,
+    }
+
     /// Linking a device moved to another stage. Stages: `meeting`, `code` (on the new device),
     /// `agreed` (on the new device: the other one asks its person), `confirm` (on the old device:
     /// call `confirm_device` next), `admitting`, `admitted` (the history is being transferred),
@@ -283,6 +288,10 @@ pub struct ConnectionChanged {
     pub problem: Option<ProblemReport>,
 }
 
+/// The notice `home_erased`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HomeErased {}
+
 /// The notice `relay_moved`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RelayMoved {
@@ -305,5 +314,6 @@ closed_debug!(
     RegistrationChanged,
     ConnectionChanged,
     RelayMoved,
+    HomeErased,
     Warning
 );

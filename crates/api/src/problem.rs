@@ -350,6 +350,18 @@ problems! {
         /// When they get it.
         until: Timestamp,
     },
+    /// The account was deleted by another of its devices; this device erases what it has.
+    AccountDeleted = "account_deleted" {
+        /// When it does so, unless the person decides to keep it.
+        until: Timestamp,
+    },
+    /// The address is not this account's.
+    AddressNotOwn = "address_not_own" {
+        /// As typed.
+        address: String,
+    },
+    /// The account was not deleted, so nothing is going to be erased.
+    NothingErased = "nothing_erased",
     /// The registration lock was changed, but not by this device.
     LockChanged = "lock_changed" {
         /// Whether the address is locked now.

@@ -33,6 +33,7 @@ use waxwing_protocol::{
 
 use crate::{
     blobs::Blobs,
+    home::Home,
     link::{
         ConnectError, IdentityRefused, LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed,
         Route, connect, keep_open,
@@ -100,9 +101,10 @@ impl Client {
     /// Starts driving the engine that `open` makes, on a thread of its own.
     ///
     /// Call it inside a tokio runtime.
-    /// Files lie sealed in the home. All links are made by this route.
+    /// Files lie sealed in the home. All links are made by this route. If the account is deleted,
+    /// the home is erased and the client ends.
     pub async fn start(
-        blobs: Blobs,
+        home: Home,
         route: Route,
         open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
@@ -122,10 +124,16 @@ impl Client {
                 };
                 // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
+                let blobs = Blobs::of(home.path());
                 let mut driver = Driver::new(engine, calls_in, tell, blobs, route);
                 runtime.block_on(driver.run(&stopping));
                 runtime.block_on(driver.say_goodbye());
+                let erases = driver.erases;
                 drop(driver);
+                if erases && home.erase().is_err() {
+                    // It is erased when the home is opened next.
+                    tracing::warn!("the home could not be erased");
+                }
                 let _ = end.send(());
             })
             .map_err(|error| Problem::Internal {
@@ -277,6 +285,8 @@ struct Driver {
     timer: Option<Time>,
     blobs: Blobs,
     route: Route,
+    /// Whether the account was deleted.
+    erases: bool,
     /// What was done with files, by threads that may block.
     files: mpsc::UnboundedReceiver<BlobDone>,
     files_done: mpsc::UnboundedSender<BlobDone>,
@@ -312,6 +322,7 @@ impl Driver {
             timer: None,
             blobs,
             route,
+            erases: false,
             files,
             files_done,
         }
@@ -319,7 +330,7 @@ impl Driver {
 
     async fn run(&mut self, stop: &Notify) {
         self.carry_out();
-        loop {
+        while !self.erases {
             match self.next(stop).await {
                 DriverStep::Stop => return,
                 DriverStep::Call(call) => self.call(call),
@@ -527,6 +538,7 @@ impl Driver {
                         }
                     });
                 }
+                Effect::EraseHome => self.erases = true,
                 Effect::Notify(notice) => self.tell(notice),
             }
         }

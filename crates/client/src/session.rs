@@ -289,7 +289,7 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
     let route = home.route()?;
-    let client = Client::start(Blobs::of(home.path()), route, move || {
+    let client = Client::start(home.clone(), route, move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?

@@ -213,6 +213,8 @@ pub enum Effect {
     SetTimer(Time),
     /// Do something with a file of the home's `blobs/`.
     Blob(BlobWork),
+    /// The account was deleted: delete the store, its key and all files of the home, and end.
+    EraseHome,
     /// Tell the programs that listen.
     Notify(Notice),
 }
@@ -242,6 +244,7 @@ impl core::fmt::Debug for Effect {
             Self::Send { link, .. } => write!(f, "Send({link:?})"),
             Self::SetTimer(_) => f.write_str("SetTimer"),
             Self::Blob(_) => f.write_str("Blob(..)"),
+            Self::EraseHome => f.write_str("EraseHome"),
             Self::Notify(notice) => write!(f, "Notify({notice:?})"),
         }
     }

@@ -6,6 +6,7 @@
 //! **Always**: at most two sentences, which say what happened, what it means for the person, and
 //! what they can do. A test holds each of them to that, and to the commands that there are.
 
+use crate::text::day;
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{
     Alarm, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,
@@ -558,6 +559,19 @@ pub fn of(problem: &Problem) -> String {
              the address at {until} unless you object. If it is not you, run `waxwing lock keep` \
              now, and change the password of your mailbox."
         ),
+        Problem::AccountDeleted { until } => format!(
+            "Another of your devices deleted this account, so this device erases everything it has \
+             on {}. Export what you want to keep; if it was not you, `waxwing account keep` keeps \
+             it, and `waxwing recover` brings the account back.",
+            day(*until)
+        ),
+        Problem::AddressNotOwn { address } => format!(
+            "\"{address}\" is not the address of this account, so nothing was deleted. `waxwing \
+             account` shows the right one."
+        ),
+        Problem::NothingErased => {
+            "This account was not deleted, so nothing here is going to be erased.".into()
+        }
         Problem::LockChanged { locked: true } => {
             "Another of your devices locked your address. If you did not do that, the relay is \
              lying: tell its operator."

@@ -127,6 +127,26 @@ impl Home {
         unwritable(&self.path, error)
     }
 
+    /// Deletes everything in the home that belongs to the account: the key first, without which the
+    /// rest is noise. The lock and the socket belong to the process that runs.
+    pub(crate) fn erase(&self) -> io::Result<()> {
+        key::erase_key(self)?;
+        // What the person chose for the app's page lies here too.
+        for name in FILES.into_iter().chain(["app.json"]) {
+            let path = self.path.join(name);
+            let deleted = match name {
+                "lock" | "rpc.sock" => continue,
+                "blobs" => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+            match deleted {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

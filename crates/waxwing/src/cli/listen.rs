@@ -237,6 +237,8 @@ impl Listening<'_> {
                 self.output
                     .aside(styled(FAINT, format!("The relay is at {url} from now on.")));
             }
+            // Nothing will ever arrive here again.
+            Notice::HomeErased(_) => return Err(Problem::NotRegistered.into()),
             Notice::Message(_)
             | Notice::Typing(_)
             | Notice::MessageDeleted(_)

@@ -7,6 +7,7 @@
 //! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
 //! session again, even when it is interrupted.
 
+mod account;
 mod alarms;
 mod app;
 mod arguments;
@@ -584,6 +585,26 @@ Examples:
     )]
     Sms(sms::Sms),
 
+    /// Show your account, or delete it
+    #[command(after_help = "\
+Examples:
+  waxwing account
+  waxwing account delete")]
+    Account(account::Account),
+
+    /// Show where the relay is, or follow it to another host or port
+    #[command(after_help = "\
+To reach the relay through Tor or another SOCKS5 proxy, give --proxy once: this home remembers it,
+and all its connections go through it. Names are looked up by the proxy. If the proxy does not
+work, nothing is sent. A proxy in ALL_PROXY is used and remembered if the home has none.
+
+Examples:
+  waxwing relay
+  waxwing relay move https://relay.example.net:8443
+  waxwing relay --proxy socks5://127.0.0.1:9050
+  waxwing relay --proxy none")]
+    Relay(relay::Relay),
+
     /// Check that everything works
     #[command(after_help = "\
 Checks the home folder, the store and its key, the relay, its pin and its encryption, the
@@ -778,6 +799,8 @@ async fn command(
         Command::Backup(backup) => backup.run(session, output).await,
         Command::Recover(recover) => recover.run(session, output).await,
         Command::Lock(lock) => lock.run(session, output).await,
+        Command::Account(account) => account.run(session, output).await,
+        Command::Relay(relay) => relay.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
             stdio::run(session).await?;
