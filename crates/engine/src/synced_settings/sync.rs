@@ -17,7 +17,7 @@ use super::{
 use crate::{
     conversation::{
         Kind,
-        groups::{self, GroupRecord, GroupState},
+        groups::{self, GroupRecord},
         notes,
     },
     outbox,
@@ -65,7 +65,7 @@ fn ask_after_recovery(turn: &mut Turn<'_>) -> Result<(), Fault> {
         return Ok(());
     };
     let group = groups::for_sending(turn.tx, notes.id)?;
-    if group.is_some_and(|group| group.state == GroupState::Active) {
+    if group.is_some_and(|group| group.state.is_active()) {
         settings::forget(turn.tx, Setting::SyncedSettingsWanted)?;
         queue(turn, envelope::Body::RegistersWanted(RegistersWanted {}))?;
     }
