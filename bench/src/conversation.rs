@@ -25,7 +25,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _, aead::AeadInOut as _};
 use clap::Parser;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use waxwing_bench::report::{Line, median, rounded};
-use waxwing_client::blobs::Blobs;
+use waxwing_client::blobs::{Blobs, metadata::Metadata};
 use waxwing_engine::{
     api::{
         AttachmentState, Direction, History, ImportEntries, ImportedMessage, Message, MessageId,
@@ -379,7 +379,7 @@ fn attachment(scratch: &Path, mib: usize) -> Result<()> {
     let before = memory_mb();
     let blobs = Blobs::of(scratch);
     let begun = Instant::now();
-    let sealed = blobs.seal(&path, |_| {})?;
+    let sealed = blobs.seal(&path, Metadata::Kept, |_| {})?;
     let seal = mb / begun.elapsed().as_secs_f64();
     let open = OpenAttachment {
         blob: sealed.blob,

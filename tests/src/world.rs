@@ -693,6 +693,8 @@ impl<R: RelayPort> World<R> {
                         self.at(at, Happening::Blob(id, done));
                     }
                 }
+                // What tests see of it is the notice.
+                Effect::EraseHome => {}
                 Effect::Notify(notice) => {
                     let own = &self.people[id.0].address;
                     if self.options.accepts_groups

@@ -24,6 +24,9 @@ pub struct PreviewLink {
 pub struct SealFile {
     /// The whole path, starting with `/`.
     pub path: PathBuf,
+    /// Whether a picture keeps what the camera stored in it, such as the place.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub keep_metadata: bool,
 }
 
 /// Parameters of `save_attachment`.
@@ -44,6 +47,36 @@ pub struct SaveAttachment {
 pub struct SavedAttachment {
     /// The file that was written.
     pub path: PathBuf,
+}
+
+/// Parameters of `move_relay`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoveRelay {
+    /// Where the relay is now: `https://host:port`, with or without its pin.
+    pub url: String,
+}
+
+/// Parameters of `set_proxy`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetProxy {
+    /// `socks5://host:port`, `socks5://user:password@host:port`, or `none` to connect directly.
+    pub proxy: String,
+}
+
+/// The result of `relay`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RelayInfo {
+    /// Where the relay is, once somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The only key that is accepted there, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
+    /// The proxy that all connections go through, without its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Whether this device is logged in.
+    pub online: bool,
 }
 
 /// The result of `version`.
@@ -70,7 +103,7 @@ pub enum CheckResult {
 /// One check.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
-    /// A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
+    /// A stable name: `home`, `store`, `store_key`, `account`, `proxy`, `relay`, `pin`, `tls`,
     /// `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms`. Each
     /// alarm is a check of its own.
     pub check: String,
@@ -100,6 +133,9 @@ closed_debug!(
     SealFile,
     SaveAttachment,
     SavedAttachment,
+    MoveRelay,
+    SetProxy,
+    RelayInfo,
     Check,
     DoctorReport
 );

@@ -290,7 +290,15 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// Parameters of `delete_account`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeleteAccount {
+    /// The account's own address, typed by the person.
+    pub address: String,
+}
+
 closed_debug!(
+    DeleteAccount,
     LinkDevice,
     ApproveDevice,
     ConfirmDevice,

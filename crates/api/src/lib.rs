@@ -32,17 +32,18 @@ mod sms;
 mod timestamp;
 
 pub use client::{
-    Check, CheckResult, DoctorReport, PreviewLink, ProgramVersion, SaveAttachment, SavedAttachment,
-    SealFile,
+    Check, CheckResult, DoctorReport, MoveRelay, PreviewLink, ProgramVersion, RelayInfo,
+    SaveAttachment, SavedAttachment, SealFile, SetProxy,
 };
 pub use contact::{
     Alarm, Auditor, Contact, Conversation, ConversationKind, Evidence, LogStatus, Profile,
     SafetyNumber,
 };
 pub use devices::{
-    ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, Device, DevicesChanged, FeedBackup,
-    FilesLeftOut, LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup, Recover,
-    RecoveryChanged, RecoveryStage, Restore, RevokeDevice, SetLock, TransferOf, TransferProgress,
+    ApproveDevice, BackupChanged, BackupPart, ConfirmDevice, DeleteAccount, Device, DevicesChanged,
+    FeedBackup, FilesLeftOut, LinkDevice, LockChanged, PairingChanged, PairingStage, ReadBackup,
+    Recover, RecoveryChanged, RecoveryStage, Restore, RevokeDevice, SetLock, TransferOf,
+    TransferProgress,
 };
 pub use group::{Group, GroupCreated, GroupInvitation, GroupMember, Invited};
 pub use ids::{ConversationId, IdMalformed, MessageId};
@@ -50,8 +51,8 @@ pub use message::*;
 pub use method::{Effect, Method};
 pub use methods::{ClientRequest, Request, methods};
 pub use notice::{
-    Connection, ConnectionChanged, MessageChanged, MessageDeleted, Notice, NoticeInfo,
-    RegistrationChanged, RegistrationStage, Synced, Typing, Warning,
+    Connection, ConnectionChanged, HomeErased, MessageChanged, MessageDeleted, Notice, NoticeInfo,
+    RegistrationChanged, RegistrationStage, RelayMoved, Synced, Typing, Warning,
 };
 pub use problem::{
     AddressFlaw, ImportFlaw, KeyMissing, Problem, ProblemReport, RecoveryWordsFlaw, RelayMisdeed,

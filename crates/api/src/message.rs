@@ -623,6 +623,8 @@ listed! {
         /// An error in the program stopped this conversation on this device; the device tries to
         /// rejoin automatically.
         Quarantined,
+        /// `address` has deleted their account, says the relay's key log.
+        AccountDeleted,
     }
 }
 

@@ -528,6 +528,24 @@ methods! {
         result: "{}",
     }
 
+    /// Deletes the account. `address` must be its own, as the person types it. This device tells the
+    /// account's other devices, leaves all groups, revokes the other devices and at last itself, so
+    /// that the relay's key log says that the account is gone; the relay deletes mailboxes, key
+    /// packages and the backup. Then a `home_erased` notice arrives, and this device deletes its
+    /// home. It goes on after a restart.
+    ///
+    /// The other devices show the alarm `account_deleted`, and erase their homes after seven days
+    /// (`keep_home`). Contacts get the event `account_deleted`.
+    delete_account = DeleteAccount(DeleteAccount) -> Done: changes, admitted {
+        params: r#"{"address": "alice@example.org"}"#,
+        result: "{}",
+    }
+
+    /// Keeps what is on this device, although another device has deleted the account.
+    keep_home = KeepHome -> Done: repeats {
+        result: "{}",
+    }
+
     /// Returns a conversation, oldest entry first: messages, events and gaps. Only `of` (an
     /// address, a conversation's id, or a group's name) is required. `limit` is at most 1,000. Give
     /// at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`
@@ -651,6 +669,11 @@ methods! {
     /// Seals a file, given by its absolute path, into the home, so that `send` can attach it: put
     /// the result into its `attachments`. Pictures and voice messages get their `preview`. The
     /// sealed file is deleted if no message attaches it within a day.
+    ///
+    /// What a camera or a program stored in a JPEG, PNG, WebP, HEIC or AVIF picture (places, times,
+    /// names) is removed, so that `size` and `sha256` may differ from the file's. Which side is up,
+    /// and the colours, stay. `keep_metadata` seals the file as it is. A damaged picture is refused
+    /// without it.
     seal_file = SealFile(SealFile) -> SealedFile: changes {
         params: r#"{"path": "/home/alice/beach.jpg"}"#,
         result: r#"{"blob": "5a69788796a5b4c3d2e1f00f1e2d3c4b9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f", "key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "sha256": "9b8d7f3a5c0e1d2b3a4f5e6d7c8b9a0f5a69788796a5b4c3d2e1f00f1e2d3c4b", "size": 48213, "name": "beach.jpg", "media_type": "image/jpeg", "preview": {"width": 4000, "height": 3000, "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj", "thumbnail": "/9j/4AA="}}"#,
@@ -671,6 +694,29 @@ methods! {
         result: r#"{"path": "/home/alice/holiday/beach.jpg"}"#,
     }
 
+    /// Returns where the relay is, its pin, and the proxy that connections go through, if there is
+    /// one.
+    relay = Relay -> RelayInfo: reads {
+        result: r#"{"url": "https://relay.example.org:4433", "pin": "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "proxy": "socks5h://127.0.0.1:9050", "online": true}"#,
+    }
+
+    /// Follows the relay to another host or port. The client connects there first: only the server
+    /// that has the relay's pinned key is followed, and another one is refused with
+    /// `relay_key_differs`. If nothing answers there, nothing changes either. Then the links go
+    /// there, and a `relay_moved` notice says so. Each device of the account is told separately.
+    move_relay = MoveRelay(MoveRelay) -> Done: changes {
+        params: r#"{"url": "https://relay.example.net:4433"}"#,
+        result: "{}",
+    }
+
+    /// Makes all connections of this home go through a SOCKS5 proxy from now on, such as Tor, or
+    /// through none. The proxy looks up all names. If it fails, nothing is sent: the problem is
+    /// `proxy_failed`, and no connection is ever made without it.
+    set_proxy = SetProxy(SetProxy) -> Done: repeats {
+        params: r#"{"proxy": "socks5h://127.0.0.1:9050"}"#,
+        result: "{}",
+    }
+
     /// Makes this connection receive `notice` notifications (below) from now on.
     subscribe = Subscribe -> Done: repeats {
         result: "{}",
@@ -684,8 +730,9 @@ methods! {
     /// Checks every part, makes a new connection to the relay for this, and says in sentences what
     /// it found. `result` is `ok`, `warning`, `failed` or `skipped`.
     ///
-    /// Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-    /// `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one for each alarm).
+    /// Checks: `home`, `store`, `store_key`, `account`, `proxy` (if one is set), `relay`, `pin`,
+    /// `tls`, `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one
+    /// for each alarm).
     doctor = Doctor -> DoctorReport: reads {
         result: r#"{"healthy": true, "checks": [{"check": "tls", "result": "ok", "sentence": "TLS 1.3 with X25519MLKEM768 (post-quantum)."}]}"#,
     }

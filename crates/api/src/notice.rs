@@ -132,6 +132,16 @@ notices! {
         r#"{"type": "connection", "connection": "offline", "problem": {"code": "relay_down", "sentence": "The relay cannot be reached (connection refused).", "detail": "connection refused"}}"#,
     }
 
+    /// The relay is at another place from now on (`move_relay`); its key is the same.
+    relay_moved = RelayMoved(RelayMoved) {
+        r#"{"type": "relay_moved", "url": "https://relay.example.net:4433"}"#,
+    }
+
+    /// The account was deleted, and this device deletes its home: the process that answers ends.
+    home_erased = HomeErased(HomeErased) {
+        r#"{"type": "home_erased"}"#,
+    }
+
     /// Linking a device moved to another stage. Stages: `meeting`, `code` (on the new device),
     /// `agreed` (on the new device: the other one asks its person), `confirm` (on the old device:
     /// call `confirm_device` next), `admitting`, `admitted` (the history is being transferred),
@@ -278,6 +288,17 @@ pub struct ConnectionChanged {
     pub problem: Option<ProblemReport>,
 }
 
+/// The notice `home_erased`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HomeErased {}
+
+/// The notice `relay_moved`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RelayMoved {
+    /// Where it is.
+    pub url: String,
+}
+
 /// The notice `warning`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
@@ -292,5 +313,7 @@ closed_debug!(
     Synced,
     RegistrationChanged,
     ConnectionChanged,
+    RelayMoved,
+    HomeErased,
     Warning
 );

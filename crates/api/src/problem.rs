@@ -358,6 +358,18 @@ problems! {
         /// When they get it.
         until: Timestamp,
     },
+    /// The account was deleted by another of its devices; this device erases what it has.
+    AccountDeleted = "account_deleted" {
+        /// When it does so, unless the person decides to keep it.
+        until: Timestamp,
+    },
+    /// The address is not this account's.
+    AddressNotOwn = "address_not_own" {
+        /// As typed.
+        address: String,
+    },
+    /// The account was not deleted, so nothing is going to be erased.
+    NothingErased = "nothing_erased",
     /// The registration lock was changed, but not by this device.
     LockChanged = "lock_changed" {
         /// Whether the address is locked now.
@@ -398,6 +410,18 @@ problems! {
     RelayNotPinned = "relay_not_pinned" {
         /// The pin of the server that answered.
         presented: String,
+    },
+    /// The server at the new place has another key than the relay, so the relay was not moved.
+    RelayKeyDiffers = "relay_key_differs" {
+        /// The pin of the server that answered.
+        presented: String,
+    },
+    /// The text does not name a SOCKS5 proxy.
+    ProxyMalformed = "proxy_malformed",
+    /// The proxy cannot be used, and no connection is made without it.
+    ProxyFailed = "proxy_failed" {
+        /// What the network or the proxy said.
+        detail: String,
     },
     /// The relay has had too many requests and accepts no more for now.
     RateLimited = "rate_limited" {
@@ -738,6 +762,7 @@ impl Problem {
             Self::NoLinkPreview { reason: detail }
             | Self::FileUnusable { detail }
             | Self::RelayDown { detail }
+            | Self::ProxyFailed { detail }
             | Self::RelayRefused { detail }
             | Self::RosterNotChanged { detail }
             | Self::StoreKeyUnavailable { detail, .. }

@@ -25,6 +25,7 @@ use waxwing_client::{
     blobs::{
         Blobs,
         file::{FileError, harmless},
+        metadata::Metadata,
     },
 };
 use waxwing_engine::api::{
@@ -42,6 +43,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) async fn take(
     blobs: Blobs,
     name: String,
+    metadata: Metadata,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Answer {
@@ -51,7 +53,7 @@ pub(crate) async fn take(
     let Some(size) = size else {
         return text(StatusCode::LENGTH_REQUIRED, "How long is the file?");
     };
-    match seal(blobs, name, size, body).await {
+    match seal(blobs, name, metadata, size, body).await {
         Ok(file) => answer::json(&file),
         Err(error) => text(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
     }
@@ -60,6 +62,7 @@ pub(crate) async fn take(
 async fn seal(
     blobs: Blobs,
     name: String,
+    metadata: Metadata,
     size: u64,
     mut body: Incoming,
 ) -> Result<SealedFile, FileError> {
@@ -70,7 +73,7 @@ async fn seal(
             sealing.write(&piece)?;
         }
         // An upload that was cancelled has too few bytes, and leaves nothing.
-        sealing.finish()
+        sealing.finish(metadata)
     });
     while let Some(Ok(frame)) = body.frame().await {
         if let Ok(piece) = frame.into_data()
@@ -231,6 +234,7 @@ fn shown_type(media_type: &str) -> Option<&'static str> {
         "image/png",
         "image/gif",
         "image/webp",
+        "image/avif",
         "audio/ogg",
         "audio/opus",
         "audio/mpeg",

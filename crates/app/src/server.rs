@@ -33,7 +33,11 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use waxwing_client::{Session, blobs::Blobs, home::KeySource};
+use waxwing_client::{
+    Session,
+    blobs::{Blobs, metadata::Metadata},
+    home::KeySource,
+};
 
 use crate::{
     access::{Access, PROTOCOL, Refusal},
@@ -242,8 +246,12 @@ async fn route(
         (&Method::POST, ["files"]) => {
             access.check_bearer(request.headers())?;
             let name = query(&request, "name").unwrap_or_default();
+            let metadata = match query(&request, "keep_metadata") {
+                Some(_) => Metadata::Kept,
+                None => Metadata::Removed,
+            };
             let (head, body) = request.into_parts();
-            files::take(Blobs::of(&shared.home), name, &head.headers, body).await
+            files::take(Blobs::of(&shared.home), name, metadata, &head.headers, body).await
         }
         (&Method::GET, ["files", secret, message, number]) => {
             access.check_file(secret, request.headers())?;

@@ -13,7 +13,7 @@ use waxwing_engine::api::{
 use crate::{
     driver::Client,
     home::{Home, KeyKeeping},
-    link::{self, Pin, RelayUrl},
+    link::{self, Pin, RelayUrl, Route},
 };
 
 /// A clock that is off by more than this is worth a word.
@@ -70,14 +70,19 @@ pub async fn examine(
 
     let (account, status) = account_and_status(client).await?;
     checks.push(of_account(&account));
-    checks.extend(of_relay(&account).await);
+    let route = home.route()?;
+    if route != Route::Direct {
+        let sentence = format!("All connections go through the proxy {route}.");
+        checks.push(check("proxy", Fine, sentence));
+    }
+    checks.extend(of_relay(&account, &route).await);
     checks.extend(of_status(&status, account.registration));
 
     let healthy = checks.iter().all(|check| check.result != Failed);
     Ok(DoctorReport { healthy, checks })
 }
 
-async fn account_and_status(client: &Client) -> Result<(Account, Status), Problem> {
+pub(crate) async fn account_and_status(client: &Client) -> Result<(Account, Status), Problem> {
     let odd = || Problem::Internal {
         detail: "an answer to another question".into(),
     };
@@ -111,7 +116,7 @@ fn of_account(account: &Account) -> Check {
 }
 
 /// Opens a link of its own, so that what it says holds now.
-async fn of_relay(account: &Account) -> Vec<Check> {
+async fn of_relay(account: &Account, route: &Route) -> Vec<Check> {
     use CheckResult::{Failed, Ok as Fine, Skipped};
 
     let skipped = |name: &str| check(name, Skipped, "Not checked: the relay cannot be reached.");
@@ -132,7 +137,7 @@ async fn of_relay(account: &Account) -> Vec<Check> {
         Some(pin) => url.clone().pinned(pin).unwrap_or(url),
         None => url,
     };
-    let link = match link::connect(&url).await {
+    let link = match link::connect(&url, route).await {
         Ok(link) => link,
         Err(link::ConnectError::Identity(refused)) => {
             let found = refused.to_string();

@@ -33,7 +33,11 @@ use waxwing_protocol::{
 
 use crate::{
     blobs::Blobs,
-    link::{LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed, keep_open},
+    home::Home,
+    link::{
+        ConnectError, IdentityRefused, LinkEvent, LinkInfo, Outbound, RelayUrl, RelayUrlMalformed,
+        Route, connect, keep_open,
+    },
 };
 
 /// Frames of one link that go into the engine as one event, at most.
@@ -63,6 +67,8 @@ pub fn now() -> Time {
 enum DriverCall {
     Request(Request, oneshot::Sender<Result<Response, Problem>>),
     Health(oneshot::Sender<Health>),
+    Route(Route),
+    RelayMoved(String, oneshot::Sender<Result<(), Problem>>),
 }
 
 /// How the client's machinery is, for `doctor`.
@@ -103,10 +109,12 @@ impl Client {
     /// Starts driving the engine that `open` makes, on a thread of its own.
     ///
     /// Call it inside a tokio runtime.
-    /// Files lie sealed in `blobs`.
+    /// Files lie sealed in the home. All links are made by this route. If the account is deleted,
+    /// the home is erased and the client ends.
     pub async fn start(
-        blobs: Blobs,
+        home: Home,
         access: Access,
+        route: Route,
         open: impl FnOnce() -> Result<Engine, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
         let (calls, calls_in) = mpsc::channel(CALLS_WAITING);
@@ -125,10 +133,16 @@ impl Client {
                 };
                 // The caller that waits for this may have gone away.
                 drop(opened.send(Ok(())));
-                let mut driver = Driver::new(engine, access, calls_in, tell, blobs);
+                let blobs = Blobs::of(home.path());
+                let mut driver = Driver::new(engine, access, calls_in, tell, blobs, route);
                 runtime.block_on(driver.run(&stopping));
                 runtime.block_on(driver.say_goodbye());
+                let erases = driver.erases;
                 drop(driver);
+                if erases && home.erase().is_err() {
+                    // It is erased when the home is opened next.
+                    tracing::warn!("the home could not be erased");
+                }
                 let _ = end.send(());
             })
             .map_err(|error| Problem::Internal {
@@ -163,6 +177,41 @@ impl Client {
             .await
             .map_err(|_| ended())?;
         answered.await.map_err(|_| ended())
+    }
+
+    /// From now on all links are made by this route. Those that are open are closed, and opened
+    /// again.
+    pub async fn set_route(&self, route: Route) -> Result<(), Problem> {
+        let call = DriverCall::Route(route);
+        self.calls.send(call).await.map_err(|_| ended())
+    }
+
+    /// Follows the relay to `url`, if the server there proves to have its key.
+    pub async fn move_relay(&self, url: &str, route: &Route) -> Result<(), Problem> {
+        let Response::Account(account) = self.call(Request::Account).await? else {
+            return Err(Problem::NotRegistered);
+        };
+        let pin = account.pin.ok_or(Problem::NotRegistered)?;
+        let url: RelayUrl = url.parse().map_err(|error| url_problem(&error))?;
+        let presented = url.pin().map(ToString::to_string);
+        let pinned = url
+            .pinned(pin.parse().map_err(|_| Problem::PinMalformed)?)
+            .map_err(|_| Problem::RelayKeyDiffers {
+                presented: presented.unwrap_or_default(),
+            })?;
+        // Dropping the link closes it: this one only proves the key.
+        connect(&pinned, route).await.map_err(|error| match error {
+            ConnectError::Identity(IdentityRefused::WrongPin { presented, .. }) => {
+                Problem::RelayKeyDiffers {
+                    presented: presented.to_string(),
+                }
+            }
+            error => Problem::from(&error),
+        })?;
+        let (answer, answered) = oneshot::channel();
+        let call = DriverCall::RelayMoved(format!("https://{}", pinned.authority()), answer);
+        self.calls.send(call).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 
     /// The notices from now on.
@@ -230,6 +279,7 @@ struct Slot {
     next: Option<LinkEvent>,
     /// While it is open and works.
     open: Option<(Outbound, LinkInfo)>,
+    url: RelayUrl,
     hurry: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -246,6 +296,9 @@ struct Driver {
     /// Why this device's own disk or store did not take the last event, until it takes one.
     trouble: Option<Problem>,
     blobs: Blobs,
+    route: Route,
+    /// Whether the account was deleted.
+    erases: bool,
     /// What was done with files, by threads that may block.
     files: mpsc::UnboundedReceiver<BlobDone>,
     files_done: mpsc::UnboundedSender<BlobDone>,
@@ -267,6 +320,7 @@ impl Driver {
         calls: mpsc::Receiver<DriverCall>,
         notices: broadcast::Sender<Notice>,
         blobs: Blobs,
+        route: Route,
     ) -> Self {
         // As many as the engine has work done at a time, which it bounds.
         let (files_done, files) = mpsc::unbounded_channel();
@@ -282,6 +336,8 @@ impl Driver {
             timer: None,
             trouble: None,
             blobs,
+            route,
+            erases: false,
             files,
             files_done,
         }
@@ -289,7 +345,7 @@ impl Driver {
 
     async fn run(&mut self, stop: &Notify) {
         self.carry_out();
-        loop {
+        while !self.erases {
             match self.next(stop).await {
                 DriverStep::Stop => return,
                 DriverStep::Call(call) => self.call(call),
@@ -378,6 +434,29 @@ impl Driver {
                     posting: info(&self.posting),
                 };
                 drop(answer.send(health));
+            }
+            DriverCall::Route(route) => self.set_route(route),
+            DriverCall::RelayMoved(url, answer) => {
+                let result = self.handle(Event::RelayMoved { url });
+                drop(answer.send(result.map(drop)));
+            }
+        }
+    }
+
+    /// Makes every link again: none may stay on the route that it had.
+    fn set_route(&mut self, route: Route) {
+        if self.route == route {
+            return;
+        }
+        self.route = route;
+        for link in [LinkKind::Mailbox, LinkKind::Posting] {
+            let Some(slot) = self.slot(link) else {
+                continue;
+            };
+            let (was_open, url) = (slot.open.is_some(), slot.url.clone());
+            self.set_slot(link, Some(Slot::start(url, self.route.clone())));
+            if was_open && let Err(problem) = self.handle(Event::LinkClosed { link }) {
+                self.warn(&problem);
             }
         }
     }
@@ -483,7 +562,10 @@ impl Driver {
             }
             match effect {
                 Effect::OpenLink { link, relay } => match url_of(&relay) {
-                    Ok(url) => self.set_slot(link, Some(Slot::start(url))),
+                    Ok(url) => {
+                        let slot = Slot::start(url, self.route.clone());
+                        self.set_slot(link, Some(slot));
+                    }
                     Err(problem) => self.warn(&problem),
                 },
                 Effect::CloseLink { link } => self.set_slot(link, None),
@@ -505,6 +587,7 @@ impl Driver {
                         }
                     });
                 }
+                Effect::EraseHome => self.erases = true,
                 Effect::Notify(notice) => self.tell(notice),
             }
         }
@@ -524,14 +607,15 @@ impl Driver {
 }
 
 impl Slot {
-    fn start(url: RelayUrl) -> Self {
+    fn start(url: RelayUrl, route: Route) -> Self {
         let (tell, events) = mpsc::channel(EVENTS_WAITING);
         let hurry = Arc::new(Notify::new());
-        let task = tokio::spawn(keep_open(url, tell, Arc::clone(&hurry)));
+        let task = tokio::spawn(keep_open(url.clone(), route, tell, Arc::clone(&hurry)));
         Self {
             events,
             next: None,
             open: None,
+            url,
             hurry,
             task,
         }

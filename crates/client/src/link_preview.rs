@@ -10,6 +10,8 @@
 //!
 //! **Always.** Only over TLS and only with sites on the public internet (no page can make this
 //! device contact its router), and this device connects only to addresses that it has checked.
+//! Through a proxy, it checks addresses, and leaves names to the proxy: a host that is not what its
+//! certificate says gets no request.
 //! Everything is bounded in bytes, steps and time; nothing is decompressed, and no code of a page
 //! is run.
 
@@ -30,12 +32,16 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
-use tokio::{net::lookup_host, time::timeout};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
+use waxwing_dial::Route;
 use waxwing_engine::api::LinkPreview;
 
-use crate::blobs::preview;
+use crate::{blobs::preview, link::circuit};
 
 /// All of it takes so long, at most.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -96,6 +102,7 @@ pub fn first_link(text: &str) -> Option<&str> {
 /// Asks for what links lead to.
 #[derive(Clone)]
 pub struct Fetcher {
+    route: Route,
     tls: Arc<ClientConfig>,
     may_reach: fn(IpAddr) -> bool,
 }
@@ -108,16 +115,17 @@ struct Got {
 }
 
 impl Fetcher {
-    /// For the web, with the authorities that it trusts.
+    /// For the web, reached by this route, with the authorities that the web trusts.
     ///
     /// # Errors
     /// Where TLS cannot be set up.
-    pub fn new() -> Result<Self, rustls::Error> {
+    pub fn new(route: Route) -> Result<Self, rustls::Error> {
         let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        Self::trusting(roots, is_public)
+        Self::trusting(route, roots, is_public)
     }
 
     fn trusting(
+        route: Route,
         roots: RootCertStore,
         may_reach: fn(IpAddr) -> bool,
     ) -> Result<Self, rustls::Error> {
@@ -128,6 +136,7 @@ impl Fetcher {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
+            route,
             tls: Arc::new(tls),
             may_reach,
         })
@@ -217,10 +226,7 @@ impl Fetcher {
             detail,
         };
         let broken = |error: hyper::Error| unreachable(error.to_string());
-        let places = self.places(url, &host).await?;
-        let socket = waxwing_dial::connect_to_any(places)
-            .await
-            .map_err(|error| unreachable(error.to_string()))?;
+        let socket = self.connect(url, &host).await?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|error| unreachable(error.to_string()))?;
         let stream = TlsConnector::from(Arc::clone(&self.tls))
@@ -248,6 +254,28 @@ impl Fetcher {
             .body(Empty::<Bytes>::new())
             .map_err(|error| unreachable(error.to_string()))?;
         sender.send_request(request).await.map_err(broken)
+    }
+
+    async fn connect(&self, url: &Url, host: &str) -> Result<TcpStream, NoPreview> {
+        let unreachable = |detail: String| NoPreview::Unreachable {
+            host: host.to_owned(),
+            detail,
+        };
+        if self.route == Route::Direct {
+            let places = self.places(url, host).await?;
+            return waxwing_dial::connect_to_any(places)
+                .await
+                .map_err(|error| unreachable(error.to_string()));
+        }
+        // The name is the proxy's to look up.
+        if matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_))) {
+            self.places(url, host).await?;
+        }
+        let port = url.port_or_known_default().unwrap_or(443);
+        self.route
+            .connect(host.trim_matches(['[', ']']), port, &circuit())
+            .await
+            .map_err(|error| unreachable(error.to_string()))
     }
 
     /// The addresses to connect with. All that the name leads to must be public: otherwise it is
@@ -447,7 +475,8 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
         // Where "localhost" leads to both loopback addresses, only one of them listens.
-        let fetcher = Fetcher::trusting(roots, |address| address.is_loopback()).unwrap();
+        let reach = |address: IpAddr| address.is_loopback();
+        let fetcher = Fetcher::trusting(Route::Direct, roots, reach).unwrap();
         (fetcher, port, asked)
     }
 

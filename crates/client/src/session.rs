@@ -320,7 +320,8 @@ async fn drive(home: Home, keys: Keys, lock: HomeLock) -> Result<State, Problem>
     let server = socket::Server::bind(&home.socket()).map_err(|error| home.unwritable(&error))?;
     let (tell_keeping, keeping) = oneshot::channel();
     let place = home.clone();
-    let client = Client::start(Blobs::of(home.path()), Access::Full, move || {
+    let route = home.route()?;
+    let client = Client::start(home.clone(), Access::Full, route, move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?
@@ -359,7 +360,9 @@ async fn read_only(path: &Path, keys: Keys, why: Problem) -> Result<(Home, State
     let copy = StoreCopy::make(&home, &std::env::temp_dir()).map_err(|_| why.clone())?;
     let (tell_keeping, keeping) = oneshot::channel();
     let (place, store) = (home.clone(), copy.store());
-    let client = Client::start(Blobs::of(home.path()), Access::ReadOnly(why), move || {
+    let route = home.route()?;
+    let access = Access::ReadOnly(why);
+    let client = Client::start(home.clone(), access, route, move || {
         let (key, keeping) = {
             let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
             open_key(&place, keys.as_mut())?

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 use waxwing_client::link::{
-    ConnectError, IdentityRefused, LinkEvent, Pin, RelayUrl, connect, keep_open,
+    ConnectError, IdentityRefused, LinkEvent, Pin, RelayUrl, Route, connect, keep_open,
 };
 use waxwing_engine::api::Problem;
 use waxwing_protocol::{
@@ -98,7 +98,7 @@ fn frame(body: relay_frame::Body) -> Message {
 async fn a_pinned_relay_is_reached_by_post_quantum_tls() {
     let relay = Relay::start().await;
     let url = relay.pinned();
-    let (link, server) = tokio::join!(connect(&url), relay.link());
+    let (link, server) = tokio::join!(connect(&url, &Route::Direct), relay.link());
     let info = link.unwrap().info;
     let server = server.get_ref().get_ref().1;
     let exporter = server
@@ -118,7 +118,7 @@ async fn no_session_is_resumed() {
     let relay = Relay::start().await;
     let url = relay.pinned();
     for _ in 0..3 {
-        let (link, server) = tokio::join!(connect(&url), relay.link());
+        let (link, server) = tokio::join!(connect(&url, &Route::Direct), relay.link());
         drop(link.unwrap());
         let kind = server.get_ref().get_ref().1.handshake_kind();
         assert_eq!(kind, Some(rustls::HandshakeKind::Full));
@@ -130,7 +130,7 @@ async fn a_wrong_pin_is_refused_and_both_pins_are_told() {
     let relay = Relay::start().await;
     let other = Pin::of_public_key(b"another key");
     let url = relay.url().pinned(other).unwrap();
-    let (link, _) = tokio::join!(connect(&url), relay.tls());
+    let (link, _) = tokio::join!(connect(&url, &Route::Direct), relay.tls());
     let error = link.unwrap_err();
     assert!(Problem::from(&error) == Problem::WrongPin);
     let ConnectError::Identity(IdentityRefused::WrongPin {
@@ -147,7 +147,7 @@ async fn a_wrong_pin_is_refused_and_both_pins_are_told() {
 async fn a_self_signed_relay_needs_a_pin_and_shows_its_own() {
     let relay = Relay::start().await;
     let url = relay.url();
-    let (link, _) = tokio::join!(connect(&url), relay.tls());
+    let (link, _) = tokio::join!(connect(&url, &Route::Direct), relay.tls());
     let problem = Problem::from(&link.unwrap_err());
     let presented = relay.pin.to_string();
     assert_eq!(problem, Problem::RelayNotPinned { presented });
@@ -161,7 +161,7 @@ async fn a_server_without_post_quantum_key_exchange_is_refused() {
     })
     .await;
     let url = relay.pinned();
-    let (link, server) = tokio::join!(connect(&url), relay.tls());
+    let (link, server) = tokio::join!(connect(&url, &Route::Direct), relay.tls());
     assert!(matches!(link, Err(ConnectError::Tls(_))));
     assert!(server.is_err());
 }
@@ -180,13 +180,45 @@ async fn where_nobody_listens_or_no_relay_answers_the_relay_is_down() {
             .unwrap();
         tls.shutdown().await.unwrap();
     };
-    let (link, ()) = tokio::join!(connect(&url), not_found);
+    let (link, ()) = tokio::join!(connect(&url, &Route::Direct), not_found);
     let error = link.unwrap_err();
     assert!(matches!(error, ConnectError::NoRelay(_)), "{error}");
     drop(relay);
-    let error = connect(&url).await.unwrap_err();
+    let error = connect(&url, &Route::Direct).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
     assert_eq!(Problem::from(&error).code(), "relay_down");
+}
+
+#[tokio::test]
+async fn a_proxy_passes_tls_on_and_a_failed_one_is_told() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let relay = Relay::start().await;
+    let url = relay.pinned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let route: Route = format!("socks5://{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let passing = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut greeting = [0; 4];
+        client.read_exact(&mut greeting).await.unwrap();
+        client.write_all(&[5, 0]).await.unwrap();
+        let mut request = vec![0; 4 + 1 + "localhost".len() + 2];
+        client.read_exact(&mut request).await.unwrap();
+        assert_eq!(request[5..14], *b"localhost");
+        client
+            .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        let place = relay.listener.local_addr().unwrap();
+        let mut server = TcpStream::connect(place).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+    };
+    let (link, (), _server) = tokio::join!(connect(&url, &route), passing, relay.link());
+    assert_eq!(link.unwrap().info.pin, relay.pin);
+    drop(listener);
+    let problem = Problem::from(&connect(&url, &route).await.unwrap_err());
+    assert_eq!(problem.code(), "proxy_failed");
 }
 
 /// What happened next on a link that is kept open.
@@ -199,7 +231,12 @@ async fn a_link_that_ends_is_opened_again_and_frames_go_both_ways() {
     let relay = Relay::start().await;
     let hurry = Arc::new(Notify::new());
     let (tell, mut events) = mpsc::channel(16);
-    let keeping = tokio::spawn(keep_open(relay.pinned(), tell, Arc::clone(&hurry)));
+    let keeping = tokio::spawn(keep_open(
+        relay.pinned(),
+        Route::Direct,
+        tell,
+        Arc::clone(&hurry),
+    ));
     for round in 1..=2 {
         let mut server = relay.link().await;
         let LinkEvent::Opened { outbound, .. } = next(&mut events).await else {
@@ -247,7 +284,12 @@ async fn a_frame_that_is_too_long_or_malformed_ends_the_link() {
     let relay = Relay::start().await;
     let hurry = Arc::new(Notify::new());
     let (tell, mut events) = mpsc::channel(16);
-    let keeping = tokio::spawn(keep_open(relay.pinned(), tell, Arc::clone(&hurry)));
+    let keeping = tokio::spawn(keep_open(
+        relay.pinned(),
+        Route::Direct,
+        tell,
+        Arc::clone(&hurry),
+    ));
     for bad in [vec![0; limits::FRAME_BYTES + 1], vec![0xff; 10]] {
         let mut server = relay.link().await;
         let LinkEvent::Opened { outbound, .. } = next(&mut events).await else {
@@ -270,7 +312,7 @@ async fn a_failed_attempt_is_told_and_followed_by_another() {
     drop(relay);
     let hurry = Arc::new(Notify::new());
     let (tell, mut events) = mpsc::channel(16);
-    let keeping = tokio::spawn(keep_open(url, tell, Arc::clone(&hurry)));
+    let keeping = tokio::spawn(keep_open(url, Route::Direct, tell, Arc::clone(&hurry)));
     for _ in 0..2 {
         let LinkEvent::Failed(problem) = next(&mut events).await else {
             panic!()
@@ -286,7 +328,12 @@ async fn a_failed_attempt_is_told_and_followed_by_another() {
 async fn a_dropped_link_says_goodbye_after_its_last_frame() {
     let relay = Relay::start().await;
     let (tell, mut events) = mpsc::channel(16);
-    let keeping = tokio::spawn(keep_open(relay.pinned(), tell, Arc::default()));
+    let keeping = tokio::spawn(keep_open(
+        relay.pinned(),
+        Route::Direct,
+        tell,
+        Arc::default(),
+    ));
     let mut server = relay.link().await;
     let LinkEvent::Opened { outbound, .. } = next(&mut events).await else {
         panic!()

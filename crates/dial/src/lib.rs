@@ -4,10 +4,13 @@
 //! Attempts start 250 ms apart, IPv6 and IPv4 in turn, and the first connection wins. An
 //! attempt that fails lets the next one start at once.
 //!
-//! **Elsewhere**: TLS and what is spoken on top of it belong to the callers.
+//! **Elsewhere**: connecting through a proxy is in [`proxy`]. TLS and what is spoken on top of it
+//! belong to the callers.
 //!
 //! **Always**: each address has its own time limit, so that one that swallows packets never
 //! keeps the next one from being tried. At most [`ADDRESSES`] are tried.
+
+pub mod proxy;
 
 use std::{
     collections::VecDeque,
@@ -18,6 +21,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::Either, stream::FuturesUnordered};
+pub use proxy::{ProxyError, Route, RouteError, RouteMalformed};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, sleep_until, timeout},

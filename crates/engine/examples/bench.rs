@@ -211,7 +211,7 @@ impl World {
             }
             Effect::SetTimer(at) => self.people[who].timer = Some(at),
             Effect::CloseLink { .. } => panic!("a link was closed"),
-            Effect::OpenLink { .. } | Effect::Notify(_) | Effect::Blob(_) => {}
+            Effect::OpenLink { .. } | Effect::Notify(_) | Effect::Blob(_) | Effect::EraseHome => {}
         }
         commits
     }

@@ -194,7 +194,10 @@ impl WorkSnapshot {
                         }
                     }
                 }
-                Effect::Send { .. } | Effect::SetTimer(_) | Effect::Notify(_) => {}
+                Effect::Send { .. }
+                | Effect::SetTimer(_)
+                | Effect::EraseHome
+                | Effect::Notify(_) => {}
             }
         }
         for (kind, last) in LINKS.into_iter().zip(self.requests) {

@@ -38,7 +38,7 @@ use crate::{
     event::{Effect, Event, LinkKind},
     hooks::Hooks,
     inbox::hooks::Inbox,
-    link::{GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
+    link::{self, GreetingRefused, LinkHook, LinkPhase, blob::Blobs, mailbox, tokens},
     memory::Memory,
     message::{
         self,
@@ -182,7 +182,8 @@ impl Engine {
         if was_set_back {
             // Every pause and time-out in memory refers to the old clock.
             self.start_afresh(now);
-            if !matches!(event, Event::Command(_) | Event::LinkFailed { .. }) {
+            let is_asked = matches!(event, Event::Command(_) | Event::RelayMoved { .. });
+            if !is_asked && !matches!(event, Event::LinkFailed { .. }) {
                 return Ok(Response::Done {});
             }
         }
@@ -195,6 +196,13 @@ impl Engine {
                 let link_problem = self.link_problem.clone();
                 self.run(now, rng, |turn| {
                     commands::carry_out(turn, request, link_problem)
+                })
+            }
+            Event::RelayMoved { url } => {
+                // It was about the old place.
+                self.link_problem = None;
+                self.run(now, rng, |turn| {
+                    link::relay::follow(turn, &url).map(Response::from)
                 })
             }
             Event::LinkOpened {

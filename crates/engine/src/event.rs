@@ -73,6 +73,12 @@ pub enum Event {
         /// In the order they came.
         frames: Vec<RelayFrame>,
     },
+    /// The relay answers at another URL, with the key that this device has pinned: the driver has
+    /// seen it there.
+    RelayMoved {
+        /// Where.
+        url: String,
+    },
     /// A person or program asks for something.
     Command(Request),
     /// Something was done with a file of the home's `blobs/`.
@@ -209,6 +215,8 @@ pub enum Effect {
     SetTimer(Time),
     /// Do something with a file of the home's `blobs/`.
     Blob(BlobWork),
+    /// The account was deleted: delete the store, its key and all files of the home, and end.
+    EraseHome,
     /// Tell the programs that listen.
     Notify(Notice),
 }
@@ -222,6 +230,7 @@ impl core::fmt::Debug for Event {
             Self::FramesReceived { link, frames } => {
                 write!(f, "FramesReceived({link:?}, {})", frames.len())
             }
+            Self::RelayMoved { .. } => f.write_str("RelayMoved"),
             Self::Command(request) => write!(f, "Command({request:?})"),
             Self::Blob(_) => f.write_str("Blob(..)"),
             Self::TimeCame => f.write_str("TimeCame"),
@@ -237,6 +246,7 @@ impl core::fmt::Debug for Effect {
             Self::Send { link, .. } => write!(f, "Send({link:?})"),
             Self::SetTimer(_) => f.write_str("SetTimer"),
             Self::Blob(_) => f.write_str("Blob(..)"),
+            Self::EraseHome => f.write_str("EraseHome"),
             Self::Notify(notice) => write!(f, "Notify({notice:?})"),
         }
     }

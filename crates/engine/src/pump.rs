@@ -126,6 +126,8 @@ pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     turn.run_contained(ErrorOwner::Part("disappearing messages"), expiry::pump)?;
     if turn.memory.is_revoked() {
         turn.close_links();
+        let erasing = ErrorOwner::Part("deleting the account");
+        turn.run_contained(erasing, devices::closing::pump_revoked)?;
         return Ok(());
     }
     let wants_mailbox = registration::wants_link(turn.tx)? || devices::wants_mailbox(turn)?;
@@ -291,8 +293,12 @@ fn pump_group(turn: &mut Turn<'_>, id: waxwing_protocol::ids::GroupId) -> Result
 pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
     // Nothing else that is due in the store of a revoked device is ever done.
     if turn.memory.is_revoked() {
-        let expires = expiry::next_due(turn.tx)?;
-        return Ok(expires.map(|at| at.max(soon(turn))));
+        let due = [
+            expiry::next_due(turn.tx)?,
+            devices::closing::next_erasing(turn)?,
+        ];
+        let next = due.into_iter().flatten().min();
+        return Ok(next.map(|at| at.max(soon(turn))));
     }
     let links = &turn.memory.links;
     let waits = turn.memory.postponed.values().copied().min();

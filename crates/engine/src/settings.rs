@@ -43,6 +43,10 @@ pub(crate) enum Setting {
     SmsUnderstood,
     /// The other devices are to be asked for all synced settings.
     SyncedSettingsWanted,
+    /// When the person asked this device to delete the account, and when this device erases its
+    /// home because another one has deleted it.
+    ClosingSince,
+    ErasesAt,
 }
 
 impl Setting {
@@ -64,6 +68,8 @@ impl Setting {
             Self::SmsTerms => "sms_terms",
             Self::SmsUnderstood => "sms_understood",
             Self::SyncedSettingsWanted => "synced_settings_wanted",
+            Self::ClosingSince => "closing_since",
+            Self::ErasesAt => "erases_at",
         }
     }
 }

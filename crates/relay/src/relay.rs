@@ -379,8 +379,13 @@ impl<S: Store> Relay<S> {
 
     /// The publication that was taken is in the log and on disk.
     pub fn publication_written(&mut self) {
-        self.directory
+        let closed = self
+            .directory
             .publication_written(&mut self.context, &mut self.mailboxes);
+        for account in closed {
+            // A store that cannot be read now keeps a backup that nobody asks for any more.
+            let _ = Backups::delete(&mut self.context, account);
+        }
         self.follow_generation();
     }
 

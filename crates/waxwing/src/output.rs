@@ -607,6 +607,10 @@ pub fn event_sentence(event: &ConversationEvent) -> String {
             "Somebody writes as {address}, but the relay says that the address is not theirs. Do \
              not trust that this is {address}."
         ),
+        EventKind::AccountDeleted => format!(
+            "{address} has deleted their account. Messages no longer reach them; whoever registers \
+             the address next is somebody else."
+        ),
         EventKind::Verified => {
             format!("You have verified {address} in person: the safety number was the same.")
         }
@@ -696,9 +700,10 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::OnWaxwing
         | EventKind::Quarantined => WARN,
         EventKind::Verified => GOOD,
-        EventKind::IdentityReset | EventKind::AddressNotTheirs | EventKind::LooksLikeAnother => {
-            WARN
-        }
+        EventKind::IdentityReset
+        | EventKind::AddressNotTheirs
+        | EventKind::LooksLikeAnother
+        | EventKind::AccountDeleted => WARN,
     };
     format!(
         "{}  {}",

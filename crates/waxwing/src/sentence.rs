@@ -6,6 +6,7 @@
 //! **Always**: at most two sentences, which say what happened, what it means for the person, and
 //! what they can do. A test holds each of them to that, and to the commands that there are.
 
+use crate::text::day;
 use waxwing_client::rpc::RpcError;
 use waxwing_engine::api::{
     AddressFlaw, Alarm, ImportFlaw, KeyMissing, MissingFile, MissingReason, Problem, ProblemReport,
@@ -511,6 +512,20 @@ pub fn of(problem: &Problem) -> String {
              tell whether it is the right relay, and nothing was sent. It has the pin {presented}: \
              if the relay's operator confirms this pin, give it with --pin."
         ),
+        Problem::RelayKeyDiffers { presented } => format!(
+            "The server there has another key ({presented}) than your relay, so this device stays \
+             with the relay's old place. Ask the relay's operator where it is; a relay with \
+             another key is another relay."
+        ),
+        Problem::ProxyMalformed => {
+            "That is not a SOCKS5 proxy, so nothing was sent. Write it like socks5://127.0.0.1:9050 \
+             (in --proxy, WAXWING_PROXY or ALL_PROXY), or connect without one with `--proxy none`."
+                .into()
+        }
+        Problem::ProxyFailed { detail } => format!(
+            "The proxy cannot be used ({detail}), so nothing is sent or received: Waxwing never \
+             connects without it. Start the proxy, or choose another one with --proxy."
+        ),
         Problem::RateLimited { retry_after_ms } => format!(
             "The relay has had too many requests and accepts no more for now; {}.",
             match retry_after_ms {
@@ -559,6 +574,19 @@ pub fn of(problem: &Problem) -> String {
              the address at {until} unless you object. If it is not you, run `waxwing lock keep` \
              now, and change the password of your mailbox."
         ),
+        Problem::AccountDeleted { until } => format!(
+            "Another of your devices deleted this account, so this device erases everything it has \
+             on {}. Export what you want to keep; if it was not you, `waxwing account keep` keeps \
+             it, and `waxwing recover` brings the account back.",
+            day(*until)
+        ),
+        Problem::AddressNotOwn { address } => format!(
+            "\"{address}\" is not the address of this account, so nothing was deleted. `waxwing \
+             account` shows the right one."
+        ),
+        Problem::NothingErased => {
+            "This account was not deleted, so nothing here is going to be erased.".into()
+        }
         Problem::LockChanged { locked: true } => {
             "Another of your devices locked your address. If you did not do that, the relay is \
              lying: tell its operator."

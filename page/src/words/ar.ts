@@ -187,6 +187,7 @@ export const ar: Catalogue = {
   ev_address_not_theirs: 'استخدم أحدٌ العنوان **{who}** وهو لحساب آخر',
   ev_verified: 'قارنتَ أنت و**{who}** أرقام الأمان',
   ev_looks_like_another: '**{who}** يشبه عنوان شخص تعرفه',
+  ev_account_deleted: 'حذف **{who}** حسابه',
   ev_rejoined: 'كان هذا الجهاز قد فقد مكانه ثم عاد',
   ev_member_added: 'أضاف **{by}** **{who}**',
   ev_member_joined: 'انضم **{who}**',

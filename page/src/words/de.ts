@@ -148,6 +148,7 @@ export const de: Catalogue = {
   ev_address_not_theirs: 'Jemand hat die Adresse **{who}** benutzt, die zu einem anderen Konto gehört',
   ev_verified: 'Du und **{who}** habt Sicherheitsnummern verglichen',
   ev_looks_like_another: '**{who}** sieht aus wie die Adresse von jemandem, den du kennst',
+  ev_account_deleted: '**{who}** hat das Konto gelöscht',
   ev_rejoined: 'Dieses Gerät hatte den Anschluss verloren und ist wieder dabei',
   ev_member_added: '**{by}** hat **{who}** hinzugefügt',
   ev_member_joined: '**{who}** ist dazugekommen',

@@ -155,6 +155,7 @@ export const en = {
   ev_address_not_theirs: 'Somebody used the address **{who}**, which belongs to another account',
   ev_verified: 'You and **{who}** compared safety numbers',
   ev_looks_like_another: '**{who}** looks like the address of somebody you know',
+  ev_account_deleted: '**{who}** has deleted their account',
   ev_rejoined: 'This device had lost its place and has rejoined',
   ev_member_added: '**{by}** added **{who}**',
   ev_member_joined: '**{who}** joined',

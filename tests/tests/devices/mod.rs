@@ -3,6 +3,7 @@
 //! **Elsewhere**: what a relay or somebody in between could try is in `attacks/`; the
 //! key agreement's own tests stand beside it in the engine.
 
+mod closing;
 mod conversations;
 mod deleting;
 mod files;

@@ -20,7 +20,7 @@ use waxwing_engine::{
 };
 use waxwing_protocol::blob::{BlobError, CHUNK_BYTES};
 
-use super::Blobs;
+use super::{Blobs, metadata::Metadata};
 
 /// Why a file cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,14 @@ pub enum FileError {
         /// Which.
         path: String,
     },
+    /// It looks like a picture, but not like one whose metadata can be found.
+    #[error(
+        "\"{path}\" is a damaged picture, so nothing that the camera stored in it can be removed"
+    )]
+    MetadataNotRemoved {
+        /// Which.
+        path: String,
+    },
     /// What came is not well-formed.
     #[error("the attachment is damaged")]
     Damaged,
@@ -63,6 +71,7 @@ impl Blobs {
     pub fn seal(
         &self,
         path: &Path,
+        metadata: Metadata,
         mut progress: impl FnMut(u64),
     ) -> Result<SealedFile, FileError> {
         let io = |error| FileError::Io {
@@ -81,17 +90,17 @@ impl Blobs {
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path)
             .map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
+        let about = file.metadata().map_err(io)?;
+        if !about.is_file() {
             return Err(no_file());
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut sealing = self.begin(&name, metadata.len())?;
+        let mut sealing = self.begin(&name, about.len())?;
         let mut part = vec![0; CHUNK_BYTES];
         loop {
             let read = file.read(&mut part).map_err(io)?;
             if read == 0 {
-                return sealing.finish();
+                return sealing.finish(metadata);
             }
             sealing.write(part.get(..read).unwrap_or_default())?;
             progress(sealing.taken());
@@ -111,7 +120,7 @@ impl Blobs {
         loop {
             let read = file.read(&mut part).map_err(|_| FileError::Damaged)?;
             if read == 0 {
-                let sealed = sealing.finish()?;
+                let sealed = sealing.finish(Metadata::Removed)?;
                 return Ok(SealedFile {
                     media_type: attachment.media_type.clone(),
                     ..sealed
@@ -247,15 +256,46 @@ pub(super) fn media_type(name: &str) -> &'static str {
         Some("png") => "image/png",
         Some("gif") => "image/gif",
         Some("webp") => "image/webp",
+        Some("heic") => "image/heic",
+        Some("heif") => "image/heif",
+        Some("avif") => "image/avif",
+        Some("bmp") => "image/bmp",
+        Some("tif" | "tiff") => "image/tiff",
+        Some("svg") => "image/svg+xml",
         Some("pdf") => "application/pdf",
         Some("txt") => "text/plain",
         Some("md") => "text/markdown",
-        Some("html") => "text/html",
-        Some("mp4") => "video/mp4",
+        Some("html" | "htm") => "text/html",
+        Some("csv") => "text/csv",
+        Some("ics") => "text/calendar",
+        Some("vcf") => "text/vcard",
+        Some("rtf") => "application/rtf",
+        Some("json") => "application/json",
+        Some("xml") => "application/xml",
+        Some("epub") => "application/epub+zip",
+        Some("doc") => "application/msword",
+        Some("xls") => "application/vnd.ms-excel",
+        Some("ppt") => "application/vnd.ms-powerpoint",
+        Some("docx") => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        Some("xlsx") => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        Some("pptx") => "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        Some("odt") => "application/vnd.oasis.opendocument.text",
+        Some("ods") => "application/vnd.oasis.opendocument.spreadsheet",
+        Some("odp") => "application/vnd.oasis.opendocument.presentation",
+        Some("odg") => "application/vnd.oasis.opendocument.graphics",
+        Some("mp4" | "m4v") => "video/mp4",
+        Some("mov") => "video/quicktime",
+        Some("mkv") => "video/matroska",
         Some("webm") => "video/webm",
         Some("mp3") => "audio/mpeg",
+        Some("m4a") => "audio/mp4",
+        Some("aac") => "audio/aac",
+        Some("flac") => "audio/flac",
+        Some("wav") => "audio/wav",
         Some("ogg" | "oga" | "opus") => "audio/ogg",
         Some("zip") => "application/zip",
+        Some("gz") => "application/gzip",
+        Some("7z") => "application/x-7z-compressed",
         _ => "application/octet-stream",
     }
 }
@@ -287,7 +327,9 @@ mod tests {
         let path = home.path().join("holiday.jpg");
         fs::write(&path, &content).unwrap();
         let mut told = 0;
-        let sealed = blobs.seal(&path, |done| told = done).unwrap();
+        let sealed = blobs
+            .seal(&path, Metadata::Removed, |done| told = done)
+            .unwrap();
         assert_eq!(told, content.len() as u64);
         assert_eq!(
             (sealed.name.as_str(), sealed.media_type.as_str()),
@@ -332,7 +374,7 @@ mod tests {
         let blobs = Blobs::of(home.path());
         let path = home.path().join("file");
         fs::write(&path, vec![7; 200_000]).unwrap();
-        let sealed = blobs.seal(&path, |_| {}).unwrap();
+        let sealed = blobs.seal(&path, Metadata::Removed, |_| {}).unwrap();
         let stored = blobs.folder.join(&sealed.blob);
         let mut bytes = fs::read(&stored).unwrap();
         let last = bytes.len() - 1;
@@ -368,22 +410,79 @@ mod tests {
     }
 
     #[test]
+    fn what_phones_and_offices_make_has_its_media_type() {
+        for (name, is) in [
+            ("IMG_0001.HEIC", "image/heic"),
+            ("a.avif", "image/avif"),
+            ("IMG_0001.MOV", "video/quicktime"),
+            (
+                "letter.docx",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            ),
+            ("old.xls", "application/vnd.ms-excel"),
+            (
+                "talk.odp",
+                "application/vnd.oasis.opendocument.presentation",
+            ),
+            ("docx", "application/octet-stream"),
+            ("a.heic.exe", "application/octet-stream"),
+        ] {
+            assert_eq!(media_type(name), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_sealed_without_what_its_camera_stored() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::of(home.path());
+        let path = home.path().join("holiday.png");
+        let mut picture = Vec::new();
+        image::DynamicImage::new_rgb8(40, 24)
+            .write_to(&mut io::Cursor::new(&mut picture), image::ImageFormat::Png)
+            .unwrap();
+        // A text in front of the first data: length, kind, content, check sum.
+        let secret = b"\0\0\0\x0ftEXtPlace\0Hakaniemi"
+            .iter()
+            .chain(&[0; 4])
+            .copied();
+        picture.splice(33..33, secret);
+        fs::write(&path, &picture).unwrap();
+        let there = tempfile::tempdir().unwrap();
+        for (metadata, keeps) in [(Metadata::Removed, false), (Metadata::Kept, true)] {
+            let sealed = blobs.seal(&path, metadata, |_| {}).unwrap();
+            let to = there.path().join(format!("{keeps}"));
+            let saved = fs::read(blobs.open(&here(&sealed), &to).unwrap()).unwrap();
+            assert_eq!(saved.len() as u64, sealed.size);
+            assert_eq!(saved == picture, keeps);
+            assert_eq!(saved.windows(9).any(|part| part == b"Hakaniemi"), keeps);
+            assert_eq!(sealed.preview.unwrap().width, 40);
+            fs::remove_file(blobs.folder.join(&sealed.blob)).unwrap();
+        }
+        // One that is damaged is sent only as it is, and leaves nothing else.
+        fs::write(&path, &picture[..60]).unwrap();
+        let refused = blobs.seal(&path, Metadata::Removed, |_| {});
+        assert!(matches!(refused, Err(FileError::MetadataNotRemoved { .. })));
+        assert_eq!(fs::read_dir(&blobs.folder).unwrap().count(), 0);
+        blobs.seal(&path, Metadata::Kept, |_| {}).unwrap();
+    }
+
+    #[test]
     fn what_is_no_file_is_not_sealed() {
         let home = tempfile::tempdir().unwrap();
         let blobs = Blobs::of(home.path());
         assert!(matches!(
-            blobs.seal(home.path(), |_| {}),
+            blobs.seal(home.path(), Metadata::Removed, |_| {}),
             Err(FileError::NoFile { .. })
         ));
         // Nobody writes into this pipe: to open it would be to wait for ever.
         let pipe = home.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
         assert!(matches!(
-            blobs.seal(&pipe, |_| {}),
+            blobs.seal(&pipe, Metadata::Removed, |_| {}),
             Err(FileError::NoFile { .. })
         ));
         assert!(matches!(
-            blobs.seal(&home.path().join("nothing"), |_| {}),
+            blobs.seal(&home.path().join("nothing"), Metadata::Removed, |_| {}),
             Err(FileError::Io { .. })
         ));
     }

@@ -7,6 +7,7 @@
 //! A file of any size needs the memory of one part.
 
 pub mod file;
+pub mod metadata;
 pub(crate) mod preview;
 pub mod stream;
 

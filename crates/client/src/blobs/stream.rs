@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 use super::{
     Blobs,
     file::{FileError, harmless, media_type},
+    metadata::{self, Metadata, NotCleaned, Piece, Plan},
     preview,
 };
 
@@ -151,8 +152,70 @@ impl Sealing {
         Ok(())
     }
 
-    /// The end: all bytes must have come.
-    pub fn finish(mut self) -> Result<SealedFile, FileError> {
+    /// The end: all bytes must have come. If the file is a picture, its metadata is removed here,
+    /// because only now its size is known.
+    pub fn finish(mut self, metadata: Metadata) -> Result<SealedFile, FileError> {
+        self.complete()?;
+        if metadata == Metadata::Removed
+            && let Some(plan) = self.plan()?
+        {
+            let mut clean = self.blobs.begin(&self.name, plan.size())?;
+            self.copy(&plan, &mut clean)?;
+            clean.complete()?;
+            // Dropping the first one deletes it.
+            return Ok(clean.sealed());
+        }
+        Ok(self.sealed())
+    }
+
+    /// What is to be done to the file that was sealed.
+    fn plan(&self) -> Result<Option<Plan>, FileError> {
+        let file = self.reopen()?;
+        metadata::plan(BufReader::new(file), self.shape.size()).map_err(|error| match error {
+            NotCleaned::Io(error) => self.io(error),
+            NotCleaned::Damaged => FileError::MetadataNotRemoved {
+                path: self.name.clone(),
+            },
+        })
+    }
+
+    fn copy(&self, plan: &Plan, clean: &mut Self) -> Result<(), FileError> {
+        let mut file = self.reopen()?;
+        let mut buffer = Zeroizing::new(vec![0; CHUNK_BYTES]);
+        for piece in plan.pieces() {
+            let mut left = piece.length();
+            match piece {
+                Piece::Bytes(bytes) => {
+                    clean.write(bytes)?;
+                    continue;
+                }
+                Piece::Copy { from, .. } => {
+                    file.seek(SeekFrom::Start(*from))
+                        .map_err(|error| self.io(error))?;
+                }
+                Piece::Fill { byte, .. } => buffer.fill(*byte),
+            }
+            while left > 0 {
+                let length = usize::try_from(left)
+                    .unwrap_or(CHUNK_BYTES)
+                    .min(CHUNK_BYTES);
+                let part = buffer.get_mut(..length).unwrap_or_default();
+                if matches!(piece, Piece::Copy { .. }) {
+                    file.read_exact(part).map_err(|error| self.io(error))?;
+                }
+                clean.write(part)?;
+                left -= length as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<OpenFile, FileError> {
+        OpenFile::new(self.blobs.path(&self.id), self.sealer.key(), self.shape)
+            .map_err(|error| self.io(error))
+    }
+
+    fn complete(&mut self) -> Result<(), FileError> {
         if self.taken != self.shape.size() {
             return Err(self.changed());
         }
@@ -164,14 +227,18 @@ impl Sealing {
         self.out
             .get_ref()
             .sync_all()
-            .map_err(|error| self.io(error))?;
+            .map_err(|error| self.io(error))
+    }
+
+    /// From now on it stays.
+    fn sealed(mut self) -> SealedFile {
         self.complete = true;
         let media_type = media_type(&self.name);
-        let written = OpenFile::new(self.blobs.path(&self.id), self.sealer.key(), self.shape);
-        let preview = written
+        let preview = self
+            .reopen()
             .ok()
             .and_then(|file| preview::of(BufReader::new(file), self.shape.size(), media_type));
-        Ok(SealedFile {
+        SealedFile {
             blob: data_encoding::HEXLOWER.encode(&self.id),
             key: data_encoding::BASE64.encode(self.sealer.key().as_bytes()),
             sha256: data_encoding::HEXLOWER.encode(&std::mem::take(&mut self.digest).finalize()),
@@ -179,7 +246,7 @@ impl Sealing {
             name: self.name.clone(),
             media_type: media_type.to_owned(),
             preview,
-        })
+        }
     }
 
     fn changed(&self) -> FileError {
@@ -299,7 +366,7 @@ mod tests {
         for piece in content.chunks(pieces) {
             sealing.write(piece).unwrap();
         }
-        let file = sealing.finish().unwrap();
+        let file = sealing.finish(Metadata::Removed).unwrap();
         OpenAttachment {
             blob: file.blob,
             key: file.key,
@@ -347,7 +414,7 @@ mod tests {
         let blobs = Blobs::of(home.path());
         let mut short = blobs.begin("short", 10).unwrap();
         short.write(b"123").unwrap();
-        assert!(short.finish().is_err());
+        assert!(short.finish(Metadata::Removed).is_err());
         let mut long = blobs.begin("long", 2).unwrap();
         assert!(long.write(b"123").is_err());
         drop(long);

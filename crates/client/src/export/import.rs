@@ -25,7 +25,10 @@ use tokio::sync::mpsc;
 use waxwing_engine::api::{ImportEntries, Imported, ImportedMessage, Message, Request, SealedFile};
 
 use super::{ExportError, FORMAT, VERSION};
-use crate::{Session, blobs::Blobs};
+use crate::{
+    Session,
+    blobs::{Blobs, metadata::Metadata},
+};
 
 /// Messages that the engine is given at once.
 const BATCH: usize = 200;
@@ -143,7 +146,8 @@ async fn seal(
             continue;
         };
         let blobs = blobs.clone();
-        let sealing = tokio::task::spawn_blocking(move || blobs.seal(&path, |_| {}));
+        let sealing =
+            tokio::task::spawn_blocking(move || blobs.seal(&path, Metadata::Kept, |_| {}));
         let attachment = message.attachments.iter().find(|one| one.number == number);
         if let (Ok(Ok(file)), Some(attachment)) = (sealing.await, attachment) {
             sealed.push(SealedFile {

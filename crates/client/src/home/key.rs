@@ -180,6 +180,24 @@ pub fn open_key(
 }
 
 /// Reads `key.json`, or as much of it as it could be long.
+/// Deletes the home's key, from the keyring too. Without it nobody can read the store.
+pub(super) fn erase_key(home: &Home) -> io::Result<()> {
+    if let Ok(bytes) = read_bounded(home)
+        && let Ok(kept) = serde_json::from_slice::<Kept>(&Zeroizing::new(bytes))
+        && let Kept::Keyring { entry } = &kept
+    {
+        let entry = entry.clone();
+        // Of a keyring that does not answer, the entry stays, and opens nothing any more.
+        let _ = in_time(KEYRING_PROBE_LIMIT, move || {
+            keyring::Entry::new(KEYRING_SERVICE, &entry)?.delete_credential()
+        });
+    }
+    match fs::remove_file(home.key_file()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn read_bounded(home: &Home) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FILE_BYTES);
     fs::File::open(home.key_file())?

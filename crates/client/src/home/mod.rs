@@ -1,8 +1,8 @@
 //! The home: the folder where one account's device keeps everything.
 //!
 //! It holds `store.db` (the engine's store), `key.json` (how its key is kept), `lock` (held by
-//! the process that drives the engine) and `rpc.sock` (the socket on which that process
-//! answers).
+//! the process that drives the engine), `rpc.sock` (the socket on which that process answers) and
+//! `proxy` (how connections are made, once somebody said so).
 //!
 //! **Elsewhere.** The engine decides what is in the store; [`crate::rpc`] speaks on the
 //! socket.
@@ -14,6 +14,7 @@
 mod copy;
 mod key;
 mod lock;
+mod route;
 
 use std::{
     fs, io,
@@ -23,13 +24,14 @@ use std::{
 pub use copy::StoreCopy;
 pub use key::{KeyError, KeyKeeping, KeySource, open_key};
 pub use lock::HomeLock;
+pub use route::remembered_route;
 use waxwing_engine::api::Problem;
 
 /// The environment variable that names the home.
 pub const HOME_VARIABLE: &str = "WAXWING_HOME";
 
 /// What lies in a home. The files in `blobs` are as private as that folder.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "key.json",
     "key.new",
     "store.db",
@@ -37,6 +39,7 @@ const FILES: [&str; 8] = [
     "store.db-shm",
     "lock",
     "rpc.sock",
+    "proxy",
     "blobs",
 ];
 
@@ -134,6 +137,26 @@ impl Home {
     /// What it means that something in the home could not be written.
     pub(crate) fn unwritable(&self, error: &io::Error) -> Problem {
         unwritable(&self.path, error)
+    }
+
+    /// Deletes everything in the home that belongs to the account: the key first, without which the
+    /// rest is noise. The lock and the socket belong to the process that runs.
+    pub(crate) fn erase(&self) -> io::Result<()> {
+        key::erase_key(self)?;
+        // What the person chose for the app's page lies here too.
+        for name in FILES.into_iter().chain(["app.json"]) {
+            let path = self.path.join(name);
+            let deleted = match name {
+                "lock" | "rpc.sock" => continue,
+                "blobs" => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+            match deleted {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The folder.

@@ -16,6 +16,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
+use waxwing_dial::Route;
 
 use super::{
     relay::RelayUrl,
@@ -29,6 +30,7 @@ const REQUEST_LIMIT: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub struct Http {
     relay: RelayUrl,
+    route: Route,
     open: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -64,9 +66,13 @@ pub enum HttpError {
 }
 
 impl Http {
-    /// For a relay; nothing is opened yet.
-    pub const fn new(relay: RelayUrl) -> Self {
-        Self { relay, open: None }
+    /// For a relay, which is reached by this route; nothing is opened yet.
+    pub const fn new(relay: RelayUrl, route: Route) -> Self {
+        Self {
+            relay,
+            route,
+            open: None,
+        }
     }
 
     /// Gets what is at a path, `most` bytes at most.
@@ -98,7 +104,7 @@ impl Http {
                 answered => return answered,
             }
         }
-        let stream = connect_tls(&self.relay).await?;
+        let stream = connect_tls(&self.relay, &self.route).await?;
         let (open, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| HttpError::Broken(error.to_string()))?;

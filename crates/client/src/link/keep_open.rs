@@ -27,6 +27,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
+use waxwing_dial::Route;
 use waxwing_engine::api::Problem;
 use waxwing_protocol::{
     frame::decode_relay,
@@ -102,11 +103,16 @@ impl Outbound {
 
 /// Opens the link, reports what happens on it, and opens it again with back-off, until
 /// `events` has no receiver any more. `hurry` ends a wait early.
-pub async fn keep_open(relay: RelayUrl, events: mpsc::Sender<LinkEvent>, hurry: Arc<Notify>) {
+pub async fn keep_open(
+    relay: RelayUrl,
+    route: Route,
+    events: mpsc::Sender<LinkEvent>,
+    hurry: Arc<Notify>,
+) {
     let mut backoff = backoff::Backoff::default();
     loop {
         let connected = tokio::select! {
-            connected = connect(&relay) => connected,
+            connected = connect(&relay, &route) => connected,
             () = events.closed() => return,
         };
         match connected {

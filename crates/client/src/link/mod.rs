@@ -20,5 +20,7 @@ mod tls;
 
 pub use keep_open::{LinkEvent, Outbound, keep_open};
 pub use relay::{DEFAULT_PORT, Pin, PinMalformed, RelayUrl, RelayUrlMalformed};
+pub(crate) use socket::circuit;
 pub use socket::{ConnectError, Link, LinkInfo, connect};
 pub use tls::IdentityRefused;
+pub use waxwing_dial::{Route, RouteMalformed};

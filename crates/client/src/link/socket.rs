@@ -3,9 +3,15 @@
 //! **Elsewhere.** [`super::keep_open()`] tries again.
 //!
 //! **Always.** A [`Link`] is a TLS 1.3 connection with the right relay, and its exporter is known.
+//! Everything that connects with a relay does it here, by the home's route.
 
 use std::{io, sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER;
+use rand::{
+    rand_core::{Rng as _, UnwrapErr},
+    rngs::SysRng,
+};
 use rustls::pki_types::CertificateDer;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -13,6 +19,7 @@ use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{self, protocol::WebSocketConfig},
 };
+use waxwing_dial::{ProxyError, Route, RouteError};
 use waxwing_engine::api::Problem;
 use waxwing_protocol::{EXPORTER_LABEL, Exporter, limits};
 
@@ -75,6 +82,9 @@ pub enum ConnectError {
         /// Where it was tried.
         authority: String,
     },
+    /// The proxy cannot be used; nothing was sent past it.
+    #[error("the proxy {0}")]
+    Proxy(#[from] ProxyError),
     /// Somebody answers, but it is not the relay that was meant.
     #[error(transparent)]
     Identity(#[from] IdentityRefused),
@@ -95,6 +105,14 @@ impl From<&ConnectError> for Problem {
                     presented: presented.to_string(),
                 }
             }
+            ConnectError::Proxy(ProxyError::Unreachable { authority, source }) => {
+                Self::ProxyFailed {
+                    detail: format!("{authority} cannot be reached: {}", plain(source)),
+                }
+            }
+            ConnectError::Proxy(error) => Self::ProxyFailed {
+                detail: error.to_string(),
+            },
             other => Self::RelayDown {
                 detail: other.to_string(),
             },
@@ -103,9 +121,9 @@ impl From<&ConnectError> for Problem {
 }
 
 /// Opens a link.
-pub async fn connect(relay: &RelayUrl) -> Result<Link, ConnectError> {
+pub async fn connect(relay: &RelayUrl, route: &Route) -> Result<Link, ConnectError> {
     let authority = relay.authority();
-    let tls = connect_tls(relay).await?;
+    let tls = connect_tls(relay, route).await?;
     let info = info(&tls)?;
 
     let bounds = WebSocketConfig::default()
@@ -122,13 +140,18 @@ pub async fn connect(relay: &RelayUrl) -> Result<Link, ConnectError> {
 }
 
 /// Opens a TLS connection with the relay that was meant.
-pub(super) async fn connect_tls(relay: &RelayUrl) -> Result<TlsStream<TcpStream>, ConnectError> {
+pub(super) async fn connect_tls(
+    relay: &RelayUrl,
+    route: &Route,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
     let authority = relay.authority();
-    let tcp = waxwing_dial::connect(relay.host(), relay.port())
+    let tcp = route
+        .connect(relay.host(), relay.port(), &circuit())
         .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::TimedOut => silent(relay),
-            _ => ConnectError::Unreachable {
+        .map_err(|error| match error {
+            RouteError::Proxy(error) => error.into(),
+            RouteError::Host(source) if source.kind() == io::ErrorKind::TimedOut => silent(relay),
+            RouteError::Host(source) => ConnectError::Unreachable {
                 authority: authority.clone(),
                 source,
             },
@@ -147,6 +170,14 @@ pub(super) async fn connect_tls(relay: &RelayUrl) -> Result<TlsStream<TcpStream>
     .await
     .map_err(|_| silent(relay))?
     .map_err(|error| handshake_failed(&authority, error))
+}
+
+/// A name for one connection, so that a proxy such as Tor keeps it apart from all others: the relay
+/// must not connect the two links by the address that they come from.
+pub(crate) fn circuit() -> String {
+    let mut name = [0; 16];
+    UnwrapErr(SysRng).fill_bytes(&mut name);
+    HEXLOWER.encode(&name)
 }
 
 fn silent(relay: &RelayUrl) -> ConnectError {

@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use waxwing_engine::api::{
     AttachmentOf, AttachmentState, ClientRequest, Done, Method, Notice, OpenAttachment,
-    PreviewLink, Problem, ProgramVersion, Request, Response, SaveAttachment, SavedAttachment,
-    SealFile,
+    PreviewLink, Problem, ProgramVersion, RelayInfo, Request, Response, SaveAttachment,
+    SavedAttachment, SealFile,
 };
 
 use super::{Backend, RpcError, Told, code};
 use crate::{
-    blobs::{Blobs, file::FileError},
+    blobs::{Blobs, file::FileError, metadata::Metadata},
     doctor,
     driver::Client,
     home::{Home, KeyKeeping},
+    link::Route,
     link_preview::Fetcher,
 };
 
@@ -84,7 +85,18 @@ impl Service {
             ClientRequest::Doctor => {
                 json(&doctor::examine(&self.client, &self.home, self.keeping).await?)
             }
-            ClientRequest::PreviewLink(link) => preview(link).await,
+            ClientRequest::Relay => json(&self.relay().await?),
+            ClientRequest::MoveRelay(moved) => {
+                let route = self.home.route()?;
+                self.client.move_relay(&moved.url, &route).await?;
+                json(&Done {})
+            }
+            ClientRequest::SetProxy(set) => {
+                let route = self.home.remember_route(&set.proxy)?;
+                self.client.set_route(route).await?;
+                json(&Done {})
+            }
+            ClientRequest::PreviewLink(link) => preview(link, self.home.route()?).await,
             ClientRequest::SealFile(file) => self.seal(file).await,
             ClientRequest::CopyAttachment(of) => self.copy(of).await,
             ClientRequest::SaveAttachment(save) => self.save(save).await,
@@ -92,18 +104,36 @@ impl Service {
     }
 }
 
-async fn preview(link: PreviewLink) -> Result<Value, RpcError> {
+async fn preview(link: PreviewLink, route: Route) -> Result<Value, RpcError> {
     let none = |reason: String| RpcError::from(Problem::NoLinkPreview { reason });
-    let fetcher = Fetcher::new().map_err(|error| none(error.to_string()))?;
+    let fetcher = Fetcher::new(route).map_err(|error| none(error.to_string()))?;
     let found = fetcher.preview(&link.url).await;
     json(&found.map_err(|error| none(error.to_string()))?)
+}
+
+impl Service {
+    async fn relay(&self) -> Result<RelayInfo, Problem> {
+        let (account, status) = doctor::account_and_status(&self.client).await?;
+        let route = self.home.route()?;
+        Ok(RelayInfo {
+            url: account.relay,
+            pin: account.pin,
+            proxy: (route != Route::Direct).then(|| route.to_string()),
+            online: status.online,
+        })
+    }
 }
 
 // Files of the person's, for programs that have no library for sealing.
 impl Service {
     async fn seal(&self, file: SealFile) -> Result<Value, RpcError> {
         let blobs = Blobs::of(self.home.path());
-        let sealed = blocking(move || blobs.seal(&absolute(file.path)?, |_| {})).await?;
+        let metadata = if file.keep_metadata {
+            Metadata::Kept
+        } else {
+            Metadata::Removed
+        };
+        let sealed = blocking(move || blobs.seal(&absolute(file.path)?, metadata, |_| {})).await?;
         json(&sealed)
     }
 

@@ -24,7 +24,7 @@ use waxwing_protocol::{
     time::Span,
 };
 
-use super::{names, recovery, transfer};
+use super::{closing, names, recovery, transfer};
 use crate::{
     account::{self, NotExtended},
     api::{Problem, RelayMisdeed},
@@ -47,6 +47,9 @@ CREATE TABLE wanted_revocation (device BLOB PRIMARY KEY) WITHOUT ROWID;
 /// After a conflict the same statement is tried again after this long, unless the own
 /// roster has grown before.
 const AGAIN: Span = Span::seconds(10);
+
+/// While the account is being deleted, a refused statement is made again after this long.
+const REFUSED_AGAIN: Span = Span::minutes(1);
 
 /// A device is to be revoked.
 pub(crate) fn want_revocation(tx: &Transaction<'_>, device: DeviceId) -> Result<(), StoreError> {
@@ -189,6 +192,10 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, id: i64, error: &Error) -> Res
             };
             // What was to follow it names it, and is of no use either.
             turn.tx.execute("DELETE FROM roster_change", [])?;
+            if closing::is_under_way(turn)? {
+                // It is wanted again at once.
+                turn.postpone(Postponed::RosterChange, REFUSED_AGAIN);
+            }
             if account::device_added(&statement).is_some() {
                 transfer::not_admitted(turn, &problem)?;
                 recovery::not_admitted(turn, &problem)?;
@@ -247,6 +254,7 @@ pub(crate) fn own_roster_changed(turn: &mut Turn<'_>) -> Result<(), Fault> {
     transfer::own_roster_changed(turn)?;
     let due = groups::membership_due(turn.tx, None)?;
     turn.memory.due_mut().groups.extend(due);
+    closing::handle_roster_changed(turn)?;
     names::notify_devices(turn, None)
 }
 
@@ -255,6 +263,7 @@ fn make_revocation(turn: &mut Turn<'_>) -> Result<Option<(i64, SignedStatement)>
     let Some(own) = &turn.memory.account else {
         return Ok(None);
     };
+    let (own_device, roster) = (own.device(), own.roster().clone());
     let wanted: Option<[u8; 32]> = turn
         .tx
         .prepare_cached("SELECT device FROM wanted_revocation LIMIT 1")?
@@ -267,11 +276,11 @@ fn make_revocation(turn: &mut Turn<'_>) -> Result<Option<(i64, SignedStatement)>
         "DELETE FROM wanted_revocation WHERE device = ?1",
         [device.0],
     )?;
-    let still_there = own.roster().device(device).is_some() && device != own.device();
-    if !still_there {
+    let is_there = roster.device(device).is_some();
+    let may_go = device != own_device || closing::may_revoke_this(turn)?;
+    if !is_there || !may_go {
         return Ok(None);
     }
-    let roster = own.roster().clone();
     let identity = account::own_identity(turn.tx)?;
     let statement = roster::next_statement(
         turn.rng,

@@ -10,6 +10,7 @@
 //! - [`backup`]: the archive, sealed for the recovery key, at the relay or in a file.
 //! - [`recovery`]: a device that admits itself with the recovery key.
 //! - [`lock`]: who may register the address.
+//! - [`closing`]: deleting the account.
 //! - [`names`]: the names of devices.
 //!
 //! **Elsewhere**: what a roster may contain is in `waxwing_protocol::roster`; `conversation`
@@ -22,6 +23,7 @@
 pub(crate) mod archive;
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod closing;
 pub(crate) mod hooks;
 pub(crate) mod lock;
 pub(crate) mod names;
@@ -52,6 +54,8 @@ pub(crate) struct DevicesMemory {
     pub transfer: transfer::TransferMemory,
     pub backup: backup::BackupMemory,
     pub recovery: recovery::RecoveryMemory,
+    /// Whether the home is being erased.
+    pub erases_home: bool,
     /// Whether there is something that the last backup does not have.
     pub changed_since_backup: bool,
 }
@@ -95,6 +99,7 @@ pub(crate) fn wants_posting(turn: &Turn<'_>) -> Result<bool, Fault> {
 /// Does what has become possible.
 pub(crate) fn pump(turn: &mut Turn<'_>) -> Result<(), Fault> {
     pairing::pump(turn);
+    turn.run_contained(ErrorOwner::Part("deleting the account"), closing::pump)?;
     turn.run_contained(ErrorOwner::Part("roster changes"), changes::pump)?;
     turn.run_contained(ErrorOwner::Part("transfer"), transfer::pump)?;
     turn.run_contained(ErrorOwner::Part("recovery"), recovery::pump)?;
@@ -113,6 +118,7 @@ pub(crate) fn next_time(turn: &Turn<'_>) -> Result<Option<Time>, Fault> {
         pairing.map(pairing::Pairing::until),
         transfer::next_time(turn)?,
         backup::next_time(turn)?,
+        closing::next_time(turn)?,
     ];
     Ok(times.into_iter().flatten().min())
 }

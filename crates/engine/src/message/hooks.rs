@@ -3,7 +3,11 @@
 //! **Elsewhere**: [`crate::engine`] lists the hooks.
 
 use rusqlite::Transaction;
-use waxwing_protocol::{address::Address, ids::GroupId, pb::envelope};
+use waxwing_protocol::{
+    address::Address,
+    ids::{AccountId, GroupId},
+    pb::envelope,
+};
 
 use super::{
     content_hook::{ContentHook, ContentOutcome, SaidContent},
@@ -115,6 +119,10 @@ impl ContactHook for Messages {
         change: &OwnerChange<'_>,
     ) -> Result<(), Fault> {
         identity_events::handle_owner_changed(turn, change)
+    }
+
+    fn handle_account_closed(&self, turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+        identity_events::handle_account_closed(turn, account)
     }
 }
 

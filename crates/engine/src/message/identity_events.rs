@@ -1,12 +1,12 @@
 //! Events of a history that say who somebody is: an address has a new owner, or looks like
-//! another address.
+//! another address, or its owner has deleted the account.
 //!
 //! **Elsewhere**: [`crate::trust`] finds out.
 //!
 //! **Always**: a new owner is marked in the conversation with the old one; where the old one
 //! had been verified in person, nothing more is sent until the person decides.
 
-use waxwing_protocol::address::Address;
+use waxwing_protocol::{address::Address, ids::AccountId};
 
 use crate::{
     api::{ConversationId, EventKind, Notice, Problem},
@@ -46,6 +46,16 @@ pub(crate) fn handle_owner_changed(
     }
     turn.memory.due_mut().conversations.insert(kept);
     Ok(())
+}
+
+/// A contact has deleted their account: what waits for them is not sent.
+pub(crate) fn handle_account_closed(turn: &mut Turn<'_>, account: AccountId) -> Result<(), Fault> {
+    let Some(found) = conversation::with_account(turn.tx, account)? else {
+        return Ok(());
+    };
+    add_event(turn, found.id, EventKind::AccountDeleted, &found.display)?;
+    let address = found.display.clone();
+    progress::fail_waiting(turn, &found, &Problem::RecipientUnknown { address })
 }
 
 /// A conversation has begun with this address.

@@ -61,6 +61,17 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
     {
         return progress::fail_waiting(turn, &conversation, &Problem::RecipientBlocked);
     }
+    if is_with_closed_account(turn, &conversation)? {
+        if super::unnumbered(turn.tx, id)?.is_empty() {
+            return Ok(());
+        }
+        // They may have come back, or the address may be another's by now.
+        let lookups = turn.memory.lookups_mut();
+        lookups.request_look_up(&conversation.address);
+        let address = conversation.display.clone();
+        let problem = Problem::RecipientUnknown { address };
+        return progress::fail_waiting(turn, &conversation, &problem);
+    }
     if silent && !super::any_asked(turn.tx, id)? {
         return Ok(());
     }
@@ -86,6 +97,20 @@ pub(crate) fn pump(turn: &mut Turn<'_>, id: ConversationId) -> Result<(), Fault>
         begin(turn, &conversation)
     })?;
     Ok(())
+}
+
+/// Whether the other side has deleted their account: nobody is left in the group who could read.
+fn is_with_closed_account(turn: &Turn<'_>, conversation: &Conversation) -> Result<bool, Fault> {
+    let Some(account) = conversation
+        .account
+        .filter(|_| conversation.kind == Kind::Direct)
+    else {
+        return Ok(false);
+    };
+    Ok(match contact::of_account(turn.tx, account)? {
+        Some(contact) => contact.roster()?.devices().is_empty(),
+        None => false,
+    })
 }
 
 /// There is no group to send to: one is made, if anything waits for it.

@@ -69,7 +69,8 @@ pub(crate) fn apply(turn: &mut Turn<'_>, register: &SyncedSetting) -> Result<(),
         | SettingKind::Pinned
         | SettingKind::Archived
         | SettingKind::Draft
-        | SettingKind::Starred => {}
+        | SettingKind::Starred
+        | SettingKind::AccountClosing => {}
     }
     let conversation = conversation_of(turn.tx, &register.key)?.map(|found| found.id);
     turn.notify(Notice::Synced(Synced { conversation }));

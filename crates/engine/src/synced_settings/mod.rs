@@ -97,10 +97,12 @@ pub(crate) enum SettingKind {
     DeletedFile = 16,
     /// A conversation was deleted up to a message, for oneself.
     Cleared = 17,
+    /// A device deletes the account: how long the roster was then.
+    AccountClosing = 32,
 }
 
 impl SettingKind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Read,
         Self::Blocked,
         Self::Compared,
@@ -118,6 +120,7 @@ impl SettingKind {
         Self::Deleted,
         Self::DeletedFile,
         Self::Cleared,
+        Self::AccountClosing,
     ];
 
     /// `None` for one that a later version has: it is kept and passed on.
@@ -299,6 +302,11 @@ pub(crate) fn settings_after(
     )?;
     let rows = statement.query_map((kind, key, limit), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether other devices are to be told of any setting.
+pub(crate) fn any_untold(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(!untold(tx, 1)?.is_empty())
 }
 
 /// Settings of which the other devices are to be told.

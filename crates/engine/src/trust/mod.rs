@@ -75,6 +75,15 @@ pub(crate) trait ContactHook: Sync {
         Ok(())
     }
 
+    /// An account has no device any more: its owner has deleted it.
+    fn handle_account_closed(
+        &self,
+        _turn: &mut Turn<'_>,
+        _account: AccountId,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// An address has a new owner.
     fn handle_owner_changed(
         &self,
@@ -361,6 +370,15 @@ pub(crate) fn keep(
         Ok(ContactChange::DevicesChanged) => {
             for hook in turn.hooks.of::<dyn ContactHook>() {
                 hook.handle_devices_changed(turn, account)?;
+            }
+            let is_closed = match contact::of_account(turn.tx, account)? {
+                Some(contact) => contact.roster()?.devices().is_empty(),
+                None => false,
+            };
+            if is_closed {
+                for hook in turn.hooks.of::<dyn ContactHook>() {
+                    hook.handle_account_closed(turn, account)?;
+                }
             }
             Ok(true)
         }

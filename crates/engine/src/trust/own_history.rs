@@ -342,6 +342,10 @@ fn warn_of_changed_devices(
         roster.devices().iter().map(|device| device.id).collect()
     };
     let (old, new) = (ids(before), ids(after));
+    // The account is deleted, and that is told instead.
+    if new.is_empty() {
+        return Ok(());
+    }
     let added = new.iter().filter(|id| !old.contains(id));
     for device in added.filter(|id| !asked_for.contains(id)) {
         let device = short(*device);

@@ -343,6 +343,7 @@ impl Registrations {
                 asked: smallvec![asked],
                 answer: Answer::Done(pb::Done {}),
                 former: None,
+                closes: false,
             },
         )
     }

@@ -239,6 +239,7 @@ impl Registrations {
                 asked: smallvec![asked],
                 answer: Answer::Registered(answer),
                 former: None,
+                closes: false,
             },
         )?;
         self.codes.finish(id);

@@ -201,6 +201,24 @@ impl Backups {
         done
     }
 
+    /// The account was deleted: so are its backup, and one that was being uploaded.
+    pub(crate) fn delete(
+        context: &mut Context<impl Store>,
+        account: AccountId,
+    ) -> Result<(), Refused> {
+        let at = key(&[account.as_bytes()]);
+        if let Some(backup) = Self::backup(context, account)? {
+            Self::drop_parts(context, account, &backup.backup_id, 0..backup.parts);
+            context.view.delete(KeySpace::BackupPointers, at.clone());
+        }
+        let upload: Option<BackupUploadRecord> = context.view.get(KeySpace::BackupUploads, &at)?;
+        if let Some(upload) = upload {
+            Self::drop_parts(context, account, &upload.backup_id, upload.parts());
+            context.view.delete(KeySpace::BackupUploads, at);
+        }
+        Ok(())
+    }
+
     /// What is to be read before a part is given: it is large, and read without the lock.
     pub(crate) fn backup_part_to_read(
         &mut self,

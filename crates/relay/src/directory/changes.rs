@@ -159,6 +159,7 @@ impl Directory {
             return Ok(Reply::Later);
         }
         let mut mailbox_id = Bytes::new();
+        let mut closes = false;
         let mut done = RosterWrites::default();
         let entry = if is_among(signed, &statements) {
             let is_in_log = at.roster_length >= statements.len() as u64;
@@ -188,6 +189,7 @@ impl Directory {
                 return Err(conflict());
             }
             statements.push(signed.clone());
+            closes = after.devices().is_empty();
             done = Self::roster_writes(context, rng, Some(&before), &after, None)?;
             if let Some(mailbox) = done.mailboxes.values().next() {
                 mailbox_id = mailbox.to_bytes();
@@ -204,6 +206,7 @@ impl Directory {
                 entry,
                 writes: done.writes,
                 revoked: done.revoked,
+                closes,
                 cause,
                 asked: smallvec![asked],
                 answer: Answer::RosterChanged(pb::RosterChanged { mailbox_id }),
@@ -420,13 +423,15 @@ pub(crate) fn entry_of(
     (address, at): (&Address, &AddressRecord),
 ) -> Result<Entry, Refused> {
     let last = statements.last().ok_or_else(Refused::unavailable)?;
+    // An account that was deleted keeps its address from nobody.
+    let is_closed = of_stored(statements)?.devices().is_empty();
     Ok(Entry {
         account,
         roster_length: statements.len() as u64,
         roster_head: Sha256::digest(&last.statement).into(),
         verified_by: verification(address),
         verified_at: Time(at.verified_at_ms),
-        locked: at.locked,
+        locked: at.locked && !is_closed,
     })
 }
 

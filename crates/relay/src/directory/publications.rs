@@ -51,6 +51,8 @@ pub(crate) struct Change {
     pub(crate) writes: Vec<Write>,
     /// Devices that it revokes.
     pub(crate) revoked: Vec<DeviceId>,
+    /// Whether the account has no device afterwards: it is deleted.
+    pub(crate) closes: bool,
     /// What tells a repeated request from another one.
     pub(crate) cause: Cause,
     pub(crate) asked: SmallVec<[RequestRef; 1]>,
@@ -254,14 +256,16 @@ impl Directory {
         })
     }
 
-    /// The publication that was taken is in the log and on disk.
+    /// The publication that was taken is in the log and on disk. Gives the accounts that were
+    /// deleted by it.
     pub(crate) fn publication_written(
         &mut self,
         context: &mut Context<impl Store>,
         mailboxes: &mut Mailboxes,
-    ) {
+    ) -> Vec<AccountId> {
+        let mut closed = Vec::new();
         let Some(changes) = self.publications.writing.take() else {
-            return;
+            return closed;
         };
         let mut accounts = HashSet::new();
         for change in changes {
@@ -275,10 +279,14 @@ impl Directory {
             for device in change.revoked {
                 Self::device_revoked(context, mailboxes, device);
             }
+            if change.closes {
+                closed.push(change.entry.account);
+            }
             accounts.insert(change.entry.account);
             accounts.extend(change.former);
         }
         Self::tell_accounts(context, &accounts);
+        closed
     }
 
     /// The publication that was taken could not be written: nothing of it happened.

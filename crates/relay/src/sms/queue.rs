@@ -3,7 +3,8 @@
 //! **Elsewhere**: [`super::session`] submits them; `waxwing_sms` cuts them.
 //!
 //! **Always**: a text that is too late, or was postponed too often, is given up, once for all
-//! its messages.
+//! its messages. Nobody is told that it was not sent before the SMSC has answered for each message
+//! of it that it got: a text of which a part was taken, or may have been, is uncertain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,6 +44,30 @@ pub(super) struct Sending {
     pub(super) text: Text,
     left: AtomicUsize,
     pub(super) given_up: AtomicBool,
+    /// Messages that the SMSC has got and not answered.
+    in_flight: AtomicUsize,
+    /// Whether the SMSC has taken a message, or may have.
+    is_partly_out: AtomicBool,
+    /// Whether it was told that the text was given up.
+    is_told: AtomicBool,
+}
+
+impl Sending {
+    /// Tells that the text was given up, once it is known how far it came.
+    pub(super) fn conclude(&self, outcome: &TextOutcome) {
+        let is_settled =
+            self.given_up.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Relaxed) == 0;
+        if !is_settled || self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match self.text.origin {
+            Origin::Account { id, .. } if self.is_partly_out.load(Ordering::Relaxed) => {
+                outcome.counts.failed.fetch_add(1, Ordering::Relaxed);
+                outcome.report(SmsReport::Unanswered(id));
+            }
+            _ => outcome.failed(&self.text.origin),
+        }
+    }
 }
 
 /// As SMPP writes who a text is from.
@@ -121,6 +146,9 @@ impl SmscQueue {
             text,
             left: AtomicUsize::new(parts.len()),
             given_up: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            is_partly_out: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
         });
         self.ready
             .extend(parts.into_iter().map(|user_data| TextSegment {
@@ -150,24 +178,34 @@ impl TextSegment {
 
     /// Once for all messages of a text.
     pub(super) fn give_up(&self, outcome: &TextOutcome) {
-        if !self.text.given_up.swap(true, Ordering::Relaxed) {
-            outcome.failed(&self.text.text.origin);
-        }
+        self.text.given_up.store(true, Ordering::Relaxed);
+        self.text.conclude(outcome);
+    }
+
+    /// The SMSC gets it now.
+    pub(super) fn submitted(&mut self) {
+        self.tries += 1;
+        self.text.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The SMSC has answered.
+    pub(super) fn answered(&self) {
+        self.text.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The session broke before it was answered. A code goes again: it may come twice, and is
     /// never lost. What people write does not.
     pub(super) fn unanswered(self, work: &mut SmscQueue) {
-        let Origin::Account { id, .. } = self.text.text.origin else {
+        self.answered();
+        if matches!(self.text.text.origin, Origin::Code(_)) {
             return work.put_back(self);
-        };
-        if !self.text.given_up.swap(true, Ordering::Relaxed) {
-            work.outcome.counts.failed.fetch_add(1, Ordering::Relaxed);
-            work.outcome.report(SmsReport::Unanswered(id));
         }
+        self.text.is_partly_out.store(true, Ordering::Relaxed);
+        self.give_up(&work.outcome);
     }
 
     pub(super) fn taken(&self, outcome: &TextOutcome, id: &str) {
+        self.text.is_partly_out.store(true, Ordering::Relaxed);
         outcome.taken(&self.text.text.origin, id);
         if self.text.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             outcome.sent();

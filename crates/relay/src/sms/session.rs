@@ -284,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let now = Instant::now();
         let gap = Duration::from_secs(1) / self.connector.smsc.per_second.max(1);
         self.not_before = self.not_before.max(now) + gap;
-        segment.tries += 1;
+        segment.submitted();
         self.unanswered.insert(sequence, (segment, now));
         self.send(CommandStatus::EsmeRok, sequence, submission)
             .await
@@ -359,6 +359,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         id: String,
         work: &mut SmscQueue,
     ) {
+        segment.answered();
+        let text = Arc::clone(&segment.text);
         match status {
             CommandStatus::EsmeRok => {
                 segment.taken(&work.outcome, &id);
@@ -382,6 +384,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 segment.give_up(&work.outcome);
             }
         }
+        // Another message of it may have been refused before.
+        text.conclude(&work.outcome);
     }
 
     /// A receipt is noted; a text from a phone is handed to the core, and answered later: none is
@@ -404,9 +408,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 match fate {
                     Fate::Delivered => counts.delivered.fetch_add(1, Ordering::Relaxed),
                     Fate::Lost => {
-                        if !text.given_up.swap(true, Ordering::Relaxed) {
-                            work.outcome.failed(&text.text.origin);
-                        }
+                        text.given_up.store(true, Ordering::Relaxed);
+                        text.conclude(&work.outcome);
                         counts.undelivered.fetch_add(1, Ordering::Relaxed)
                     }
                 };

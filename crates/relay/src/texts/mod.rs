@@ -387,6 +387,10 @@ impl Texts {
             return Ok(());
         };
         record.taken += 1;
+        if record.fate() == Fate::Refused {
+            // It was to be as if nothing had been sent.
+            return Self::conclude(context, mailboxes, now, rng, id, record, Fate::Uncertain);
+        }
         if record.taken < record.segments {
             Self::put_submission(context, id, &record);
             return Ok(());

@@ -826,3 +826,41 @@ fn no_question_shows_whom_it_is_about() {
     };
     assert_eq!(format!("{question:?}"), "LookUp(…)");
 }
+
+#[test]
+fn an_account_whose_last_device_goes_is_deleted_and_its_address_free() {
+    let mut world = World::new();
+    let mut alice = world.person("alice@example.org");
+    let (link, _) = world.login(&alice);
+    let put = Ask::PutBackup(pb::PutBackup {
+        backup_id: bytes::Bytes::copy_from_slice(&[1; 16]),
+        index: 0,
+        part: bytes::Bytes::from_static(b"part"),
+    });
+    world.ask_durably(link, put);
+    let lock = Ask::SetLock(pb::SetLock {
+        address: alice.address.clone(),
+        locked: true,
+    });
+    world.ask_durably(link, lock);
+    let statement = revocation(&mut world, &alice, &alice.key);
+    let elsewhere = world.link();
+    let answer = world.ask_durably(elsewhere, change(&alice, &statement));
+    assert!(matches!(answer, Answer::RosterChanged(_)), "{answer:?}");
+    alice.roster.push(statement);
+    world.write();
+    let backups = world.store.count(KeySpace::Backups).unwrap();
+    let uploads = world.store.count(KeySpace::BackupUploads).unwrap();
+    assert_eq!((backups, uploads), (0, 0));
+    // The log says so, and that the address is not locked.
+    let mut client = Client::new(&mut world);
+    let (version, roster) = client.look_up(&mut world, "alice@example.org");
+    assert!(roster.devices().is_empty());
+    assert_eq!(roster.account(), alice.account);
+    assert!(!version.entry.locked);
+    // Somebody else registers it at once.
+    let other = world.person("alice@example.org");
+    let (version, _) = client.look_up(&mut world, "alice@example.org");
+    assert_eq!(version.entry.account, other.account);
+    assert_ne!(other.account, alice.account);
+}

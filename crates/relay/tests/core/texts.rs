@@ -298,6 +298,19 @@ fn a_refused_text_is_told_and_half_a_one_is_uncertain() {
 }
 
 #[test]
+fn a_text_that_was_called_unsent_and_is_taken_after_all_is_uncertain() {
+    let mut world = world();
+    let alice = Someone::new(&mut world);
+    alice.send(&mut world, 1, &"a".repeat(200));
+    let id = world.submissions[0].id;
+    alice.records(&mut world);
+    tell(&mut world, SmsReport::Refused(id));
+    tell(&mut world, SmsReport::Taken(id, "second half".to_owned()));
+    world.write();
+    assert_eq!(alice.fates(&mut world), [Fate::Refused, Fate::Uncertain]);
+}
+
+#[test]
 fn no_strangers_group_takes_the_place_of_texts() {
     let mut world = world();
     let alice = Someone::new(&mut world);

@@ -27,7 +27,7 @@ use waxwing_auditor::{
 use waxwing_client::{
     home,
     link::{
-        Pin, RelayUrl,
+        Pin, RelayUrl, Route,
         backoff::Backoff,
         http::{Http, HttpError},
     },
@@ -120,7 +120,12 @@ pub struct Follow {
 
 impl Follow {
     /// Follows the relay's log until it is interrupted, or the relay lies.
-    pub async fn run(self, home: Option<&Path>, output: &Output) -> Result<Outcome, Failure> {
+    pub async fn run(
+        self,
+        home: Option<&Path>,
+        route: Route,
+        output: &Output,
+    ) -> Result<Outcome, Failure> {
         let relay = match self.pin {
             Some(pin) => self
                 .relay
@@ -146,7 +151,7 @@ impl Follow {
             key,
             follower,
             log,
-            relay: Relay(Http::new(relay)),
+            relay: Relay(Http::new(relay, route)),
             publish: self.publish,
             posted: 0,
             told: String::new(),

@@ -271,6 +271,13 @@ impl Listening<'_> {
                 self.output
                     .aside(styled(FAINT, format!("{address} is typing …")));
             }
+            Notice::RelayMoved(moved) => {
+                let url = one_line(&moved.url);
+                self.output
+                    .aside(styled(FAINT, format!("The relay is at {url} from now on.")));
+            }
+            // Nothing will ever arrive here again.
+            Notice::HomeErased(_) => return Err(Problem::NotRegistered.into()),
             Notice::Message(_)
             | Notice::Typing(_)
             | Notice::MessageDeleted(_)

@@ -7,6 +7,7 @@
 //! **Always.** A command opens the home's [`Session`], makes its requests, and closes the
 //! session again, even when it is interrupted.
 
+mod account;
 mod alarms;
 mod app;
 mod arguments;
@@ -35,6 +36,7 @@ mod progress;
 mod recipients;
 mod recover;
 mod register;
+mod relay;
 mod reply;
 mod report;
 mod requests;
@@ -53,8 +55,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use waxwing_client::{
     Session,
-    home::{self, HOME_VARIABLE},
-    rpc::stdio,
+    home::{self, HOME_VARIABLE, Home},
+    link::{Route, RouteMalformed},
+    rpc::{Backend as _, stdio},
 };
 use waxwing_engine::api::Problem;
 
@@ -89,12 +92,67 @@ pub struct Cli {
     #[arg(long, value_name = "WHERE", env = KEY_STORE, hide_env_values = true, global = true, help_heading = "Global options", value_enum)]
     key_store: Option<KeyStore>,
 
+    /// Make all connections through this SOCKS5 proxy, such as Tor, and remember it; `none` for none
+    #[arg(long, value_name = "URL", env = PROXY, hide_env_values = true, global = true, help_heading = "Global options", value_parser = proxy)]
+    proxy: Option<Proxy>,
+
     /// Print JSON, one object per line
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// The environment variable that names a proxy.
+const PROXY: &str = "WAXWING_PROXY";
+/// The ones that other programs look at too.
+const ALL_PROXY: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+
+/// A route as it was typed, and what it means.
+#[derive(Clone, Debug)]
+struct Proxy {
+    text: String,
+    route: Route,
+}
+
+fn proxy(text: &str) -> Result<Proxy, String> {
+    let route = text
+        .parse()
+        .map_err(|error: RouteMalformed| format!("{error}; or give none to connect directly"))?;
+    Ok(Proxy {
+        text: text.to_owned(),
+        route,
+    })
+}
+
+/// The route to use: what was asked for, what the home remembers, or what all programs are told to
+/// use. Gives the text where the home does not remember it yet.
+fn choose_route(
+    asked: Option<Proxy>,
+    remembered: Option<Route>,
+    everywhere: Option<String>,
+) -> Result<(Route, Option<String>), Problem> {
+    match (asked, remembered) {
+        (Some(asked), Some(remembered)) if asked.route == remembered => Ok((remembered, None)),
+        (Some(asked), _) => Ok((asked.route, Some(asked.text))),
+        (None, Some(remembered)) => Ok((remembered, None)),
+        (None, None) => match everywhere {
+            None => Ok((Route::Direct, None)),
+            // One of another kind is never gone around.
+            Some(text) => match text.parse() {
+                Ok(route) => Ok((route, Some(text))),
+                Err(_) => Err(Problem::ProxyMalformed),
+            },
+        },
+    }
+}
+
+fn proxy_of_all_programs() -> Option<String> {
+    let mut named = ALL_PROXY
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok());
+    named.find(|text| !text.trim().is_empty())
 }
 
 #[derive(Debug, Subcommand)]
@@ -540,6 +598,26 @@ Examples:
     )]
     Sms(sms::Sms),
 
+    /// Show your account, or delete it
+    #[command(after_help = "\
+Examples:
+  waxwing account
+  waxwing account delete")]
+    Account(account::Account),
+
+    /// Show where the relay is, or follow it to another host or port
+    #[command(after_help = "\
+To reach the relay through Tor or another SOCKS5 proxy, give --proxy once: this home remembers it,
+and all its connections go through it. Names are looked up by the proxy. If the proxy does not
+work, nothing is sent. A proxy in ALL_PROXY is used and remembered if the home has none.
+
+Examples:
+  waxwing relay
+  waxwing relay move https://relay.example.net:8443
+  waxwing relay --proxy socks5://127.0.0.1:9050
+  waxwing relay --proxy none")]
+    Relay(relay::Relay),
+
     /// Check that everything works
     #[command(after_help = "\
 Checks the home folder, the store and its key, the relay, its pin and its encryption, the
@@ -606,6 +684,7 @@ Example:
 /// Does what was asked for.
 pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
     // What needs no account opens no home.
+    let path = cli.home.clone().or_else(home::default_home);
     cli.command = match cli.command {
         Command::Completions(completions) => {
             return Ok(completions.run(Cli::command(), output));
@@ -618,7 +697,11 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         Command::Audit(Audit::Verify(verify)) => return verify.run(output),
         Command::Audit(Audit::Id(id)) => return id.run(cli.home.as_deref(), output),
         Command::Audit(Audit::Follow(follow)) => {
-            let following = Box::pin(follow.run(cli.home.as_deref(), output));
+            // It has no account, but may have a home that remembers a proxy.
+            let remembered = path.as_deref().map(home::remembered_route).transpose()?;
+            let (route, _) =
+                choose_route(cli.proxy, remembered.flatten(), proxy_of_all_programs())?;
+            let following = Box::pin(follow.run(cli.home.as_deref(), route, output));
             return interruptible(following, Outcome::Done).await;
         }
         other => other,
@@ -629,14 +712,25 @@ pub async fn run(mut cli: Cli, output: &Output) -> Result<Outcome, Failure> {
         Command::Sms(sms) => sms.message()?,
         _ => None,
     };
-    let home = cli
-        .home
-        .or_else(home::default_home)
-        .ok_or_else(|| Problem::HomeUnwritable {
-            path: "~".to_owned(),
-            detail: "no home folder is known".to_owned(),
-        })?;
-    let mut session = Session::open(&home, Box::new(Keys::new(cli.key_store))).await?;
+    let path = path.ok_or_else(|| Problem::HomeUnwritable {
+        path: "~".to_owned(),
+        detail: "no home folder is known".to_owned(),
+    })?;
+    // Before anything connects; with a proxy given here, what was remembered may be damaged.
+    let remembered = match home::remembered_route(&path) {
+        Err(_) if cli.proxy.is_some() => None,
+        remembered => remembered?,
+    };
+    let (_, new) = choose_route(cli.proxy, remembered, proxy_of_all_programs())?;
+    if let Some(proxy) = &new {
+        Home::open(&path)?.remember_route(proxy)?;
+    }
+    let mut session = Session::open(&path, Box::new(Keys::new(cli.key_store))).await?;
+    if let Some(proxy) = new.filter(|_| !session.drives()) {
+        // Another process has the links.
+        let proxy = serde_json::json!({ "proxy": proxy });
+        session.call("set_proxy", Some(proxy)).await?;
+    }
     // The others show the alarms themselves, or to programs.
     let reminds = !matches!(
         cli.command,
@@ -736,6 +830,8 @@ async fn command(
         Command::Recover(recover) => recover.run(session, output).await,
         Command::Restore(restore) => restore.run(session, output).await,
         Command::Lock(lock) => lock.run(session, output).await,
+        Command::Account(account) => account.run(session, output).await,
+        Command::Relay(relay) => relay.run(session, output).await,
         Command::Doctor => doctor::run(session, output).await,
         Command::Rpc => {
             match stdio::run(session).await {

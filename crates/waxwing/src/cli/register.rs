@@ -241,7 +241,7 @@ async fn stage(
 
 /// Whether a person should be told instead of waiting.
 fn hopeless(problem: &ProblemReport) -> bool {
-    lasts(problem) || problem.code == "relay_down"
+    lasts(problem) || ["relay_down", "proxy_failed"].contains(&problem.code.as_str())
 }
 
 /// Shows the recovery words, so that nobody takes them for anything else.

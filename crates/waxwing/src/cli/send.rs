@@ -11,7 +11,8 @@ use std::{
 use clap::Args;
 use waxwing_client::{
     Session,
-    blobs::file::FileError,
+    blobs::{file::FileError, metadata::Metadata},
+    link::Route,
     link_preview::{Fetcher, first_link},
 };
 use waxwing_engine::api::{
@@ -66,6 +67,10 @@ pub struct Send {
     /// A file to attach; can be repeated
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
+
+    /// Send pictures with what the camera stored in them, such as the place and the time
+    #[arg(long, requires = "attach")]
+    keep_metadata: bool,
 
     /// Send a place, as latitude and longitude
     #[arg(long, value_name = "LAT,LON", value_parser = place, allow_hyphen_values = true)]
@@ -173,9 +178,16 @@ impl Send {
             text.push_str(extra);
         }
         let link_preview = if self.preview {
-            preview_of(&text, output).await.map(Box::new)
+            preview_of(&text, session.home().route()?, output)
+                .await
+                .map(Box::new)
         } else {
             None
+        };
+        let metadata = if self.keep_metadata {
+            Metadata::Kept
+        } else {
+            Metadata::Removed
         };
         let recipients = self.recipients();
         let limit = match self.wait {
@@ -191,7 +203,7 @@ impl Send {
                 reply_to,
                 markdown: self.markdown,
                 // For each: nobody can tell that others got the same.
-                attachments: seal(&self.attach, session, output).await?,
+                attachments: seal(&self.attach, metadata, session, output).await?,
                 link_preview: link_preview.clone(),
                 view_once: self.view_once,
             };
@@ -350,8 +362,8 @@ fn card(text: &str) -> Result<String, String> {
 }
 
 /// What the first link of a text leads to. Where that is nothing, the message goes without.
-async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
-    let found = match (first_link(text), Fetcher::new()) {
+async fn preview_of(text: &str, route: Route, output: &Output) -> Option<api::LinkPreview> {
+    let found = match (first_link(text), Fetcher::new(route)) {
         (None, _) => {
             output
                 .aside("The message has no link that begins with https://, so it has no preview.");
@@ -376,6 +388,7 @@ async fn preview_of(text: &str, output: &Output) -> Option<api::LinkPreview> {
 /// Seals files into the home, where they wait until the relay has them.
 async fn seal(
     paths: &[PathBuf],
+    metadata: Metadata,
     session: &Session,
     output: &Output,
 ) -> Result<Vec<SealedFile>, Failure> {
@@ -385,7 +398,7 @@ async fn seal(
         let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let mut bar = Bar::new(output, "Sealing");
         let sealing = tokio::task::spawn_blocking(move || {
-            let file = blobs.seal(&path, |done| bar.show(done >> 10, size >> 10));
+            let file = blobs.seal(&path, metadata, |done| bar.show(done >> 10, size >> 10));
             bar.end();
             file
         });
@@ -407,6 +420,7 @@ impl From<FileError> for Failure {
                 return Problem::DiskFull.into();
             }
             FileError::Exists { .. } => "; give another name with --to",
+            FileError::MetadataNotRemoved { .. } => "; --keep-metadata sends it as it is",
             _ => "",
         };
         Self::Said {

@@ -16,6 +16,7 @@ mod devices;
 mod examples;
 mod one_home;
 mod outcomes;
+mod reaching;
 mod secrets;
 mod several;
 mod sms;

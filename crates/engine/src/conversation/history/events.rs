@@ -148,6 +148,7 @@ const fn event_name(event: EventKind) -> &'static str {
         EventKind::NotTakenIn => "not_taken_in",
         EventKind::OnWaxwing => "on_waxwing",
         EventKind::Quarantined => "quarantined",
+        EventKind::AccountDeleted => "account_deleted",
     }
 }
 

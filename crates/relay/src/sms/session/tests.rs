@@ -439,6 +439,97 @@ async fn a_text_is_not_submitted_again_when_a_session_breaks() {
     assert!(work.ready.is_empty());
 }
 
+/// Somebody's text of three messages.
+fn long_text() -> (Text, crate::effect::SmsId) {
+    let id = crate::effect::SmsId::of_a_test();
+    let text = Text {
+        to: "+46708251358".to_owned(),
+        text: "ő".repeat(150),
+        until: Instant::now() + Duration::from_mins(10),
+        origin: Origin::Account {
+            id,
+            from: "+358401234567".to_owned(),
+        },
+    };
+    (text, id)
+}
+
+/// Whether it is said that nothing was sent, which lets people send it again.
+async fn told_of_refusal(reports: &mut mpsc::UnboundedReceiver<SmsReport>) -> bool {
+    loop {
+        match reports.recv().await.unwrap() {
+            SmsReport::Refused(_) => return true,
+            SmsReport::Unanswered(_) => return false,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_refused_half_way_is_never_called_unsent() {
+    let refusal = rusmpp::pdus::SubmitSmResp::default;
+    let status = CommandStatus::EsmeRinvdstadr;
+    // In whatever order the SMSC answers the three messages that it has: which it refuses.
+    for (order, refused) in [
+        ([0, 1, 2], vec![0]),
+        ([0, 1, 2], vec![2]),
+        ([2, 0, 1], vec![2]),
+        ([1, 0, 2], vec![1, 0]),
+    ] {
+        let mut side = Side::new(|smsc| smsc.per_second = 1000);
+        let (text, _) = long_text();
+        side.texts.try_send(text).unwrap();
+        let (mut center, _session) = side.open();
+        center.bound().await;
+        let mut got = Vec::new();
+        for _ in 0..3 {
+            got.push(center.submission().await.0);
+        }
+        for one in order {
+            if refused.contains(&one) {
+                center.answer(&got[one], status, refusal()).await;
+            } else {
+                center.take(&got[one], "x").await;
+            }
+        }
+        assert!(
+            !told_of_refusal(&mut side.reports).await,
+            "{order:?} {refused:?}"
+        );
+    }
+    // If none was taken, that is said, once.
+    let mut side = Side::new(|smsc| smsc.per_second = 1000);
+    side.texts.try_send(long_text().0).unwrap();
+    let (mut center, _session) = side.open();
+    center.bound().await;
+    let mut got = Vec::new();
+    for _ in 0..3 {
+        got.push(center.submission().await.0);
+    }
+    for one in &got {
+        center.answer(one, status, refusal()).await;
+    }
+    assert!(told_of_refusal(&mut side.reports).await);
+    center.receipt("").await;
+    assert!(side.reports.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_and_a_broken_session_are_not_called_unsent() {
+    let mut side = Side::new(|smsc| smsc.per_second = 1000);
+    side.texts.try_send(long_text().0).unwrap();
+    let (mut center, session) = side.open();
+    center.bound().await;
+    let (first, _) = center.submission().await;
+    center.submission().await;
+    let answer = rusmpp::pdus::SubmitSmResp::default();
+    let status = CommandStatus::EsmeRinvdstadr;
+    center.answer(&first, status, answer).await;
+    drop(center);
+    session.await.unwrap();
+    assert!(!told_of_refusal(&mut side.reports).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_text_to_what_is_no_number_is_refused_at_once() {
     let mut side = Side::new(|_| {});

@@ -168,6 +168,13 @@ impl Relay {
         );
     }
 
+    /// At another port, with the same data.
+    pub fn run_elsewhere(&mut self) {
+        let before = self.place();
+        self.run("127.0.0.1:0");
+        assert_ne!(self.place(), before);
+    }
+
     pub fn mails_to(&self, address: &str) -> Vec<String> {
         let mut paths: Vec<_> = match fs::read_dir(self.mail()) {
             Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
