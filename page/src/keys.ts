@@ -86,7 +86,7 @@ function single(key: string): boolean {
       return true
     case 'e': {
       const last = app.logOf(one.id).newestOwn()
-      if (last?.text && one.kind !== 'sms') composers.of(one.id).edit(last)
+      if (last?.text && !last.poll && one.kind !== 'sms') composers.of(one.id).edit(last)
       return true
     }
     default:

@@ -30,6 +30,9 @@ export type Panel =
   | { kind: 'search' }
   | { kind: 'message'; message: string }
 
+/** Alarms about which there is more to say than a button can do. */
+export type Advised = 'relay_misbehaves' | 'contact_sees_another_log' | 'address_taken'
+
 export type Sheet =
   | { kind: 'new'; address?: string }
   | { kind: 'group' }
@@ -38,6 +41,8 @@ export type Sheet =
   | { kind: 'link' }
   | { kind: 'words' }
   | { kind: 'keys' }
+  | { kind: 'poll'; of: string }
+  | { kind: 'advice'; code: Advised }
 
 export interface Question {
   title: string
@@ -304,9 +309,12 @@ class App {
     }
   }
 
-  async goTo(conversation: string, message: string): Promise<void> {
+  /** Shows a message where it stands; `words` are marked in it. */
+  async goTo(conversation: string, message: string, words?: string): Promise<void> {
+    // On a phone and a small window, what was found covers it.
+    if (this.drawer) this.panel = undefined
     this.select(conversation)
-    await this.logOf(conversation).goTo(message)
+    if (!(await this.logOf(conversation).goTo(message, words))) toasts.show({ text: t('quote_gone') })
   }
 
   /** The person sees the open conversation: everything in it is read. */

@@ -6,6 +6,7 @@
 import { EngineError, type LinkPreview, type Message, type SealedFile, type Upload } from '../engine'
 import { t } from '../words/index.svelte'
 import { app } from './app.svelte'
+import { PendingMessages } from './pending'
 import { preferences } from './preferences.svelte'
 
 const DRAFT_MS = 500
@@ -25,6 +26,10 @@ export interface Tray {
 
 let ids = 0
 
+function wasOnItsWay(id: string, draft: string): boolean {
+  return draft !== '' && new PendingMessages(sessionStorage).all(id).some((one) => one.outgoing.text === draft.trim())
+}
+
 export class Composer {
   text = $state('')
   replyTo = $state.raw<Message>()
@@ -38,7 +43,9 @@ export class Composer {
   private typedAt = 0
 
   constructor(private readonly id: string) {
-    this.text = this.kept = app.conversations.find((one) => one.id === id)?.draft ?? ''
+    this.kept = app.conversations.find((one) => one.id === id)?.draft ?? ''
+    // What was on its way when the page was closed is shown in the conversation, not here as well.
+    this.text = wasOnItsWay(id, this.kept) ? '' : this.kept
   }
 
   readonly sealing = $derived(this.tray.some((file) => !file.sealed && !file.failure))
@@ -143,10 +150,21 @@ export class Composer {
     this.replyTo = undefined
     this.preview = undefined
     this.typedAt = 0
-    this.keepDraft()
+    clearTimeout(this.draftTimer)
+    // The draft stays beside the account until the engine has the message: it outlives this page.
     const sent = app.logOf(this.id).send({ text, reply_to, attachments: attachments.length ? attachments : undefined, link_preview, sms })
+    app.changed(this.id, (one) => ({ ...one, draft: undefined }))
     app.refresh()
-    await sent
+    if ((await sent) && this.text === '') this.keepDraft()
+  }
+
+  /** Sends a recording. */
+  async sendVoice(file: File): Promise<void> {
+    const sealed = await app.engine.upload(file, () => undefined).done
+    const reply_to = this.replyTo?.id
+    this.replyTo = undefined
+    await app.logOf(this.id).send({ text: '', reply_to, attachments: [sealed] })
+    app.refresh()
   }
 }
 

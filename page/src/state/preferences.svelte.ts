@@ -15,6 +15,9 @@ export interface Preferences {
   notifications: boolean
   notificationText: boolean
   sound: boolean
+  quietHours: boolean
+  quietFrom: string
+  quietUntil: string
   delivered: boolean
   read: boolean
   typing: boolean
@@ -32,6 +35,9 @@ const DEFAULTS: Preferences = {
   notifications: false,
   notificationText: false,
   sound: false,
+  quietHours: false,
+  quietFrom: '22:00',
+  quietUntil: '07:00',
   delivered: true,
   read: true,
   typing: true,
