@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { PAGE, Stage, until, WAXWING } from './stage.mjs'
+import { Stage, until, WAXWING } from './stage.mjs'
 
 const at = process.argv.indexOf('--messages')
 const MESSAGES = at > 0 ? Number(process.argv[at + 1]) : 100_000
@@ -65,7 +65,7 @@ function history(path, address) {
 
 const stage = await Stage.open()
 try {
-  const dist = PAGE ?? join(import.meta.dirname, '../dist')
+  const dist = join(import.meta.dirname, '../dist')
   SAY('page bundle', bundle(dist))
 
   const alice = await stage.person('alice')

@@ -9,7 +9,7 @@ export const NOW = new Date('2026-11-30T10:47:00')
 const conversation = (name) => (page) => open(page, name)
 
 async function open(page, name) {
-  await page.getByRole('option').filter({ hasText: name }).first().click()
+  await page.locator('[role=option] .name', { hasText: new RegExp(`^${name}$`) }).click()
   await page.getByRole('log').waitFor()
 }
 async function settings(page, which) {
@@ -120,7 +120,7 @@ export const SCREENS = [
     async (page) => {
       await back(page)
       await settings(page, at)
-      await page.locator('main h2').waitFor()
+      await page.locator('main :is(h1, h2)').first().waitFor()
     },
   ]),
   ['welcome', 'new', (page) => page.locator('h1').waitFor()],

@@ -1,7 +1,7 @@
 // What the tests in a browser share: a relay, clients, browsers, and what must never happen.
 //
-// Programs: WAXWING and WAXWING_RELAY name them; CHROMIUM the browser. PAGE names a built page to
-// show instead of the one in the program, for work on the page.
+// Programs: WAXWING and WAXWING_RELAY name them; CHROMIUM the browser. A debug build of waxwing reads
+// the page from where it was built, so what `npm run build` wrote last is tested.
 // Always: no request of a page leaves its own origin, and no page reports an error.
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os'
 import { extname, join, normalize } from 'node:path'
 import { chromium } from 'playwright-core'
 
-export const { WAXWING, WAXWING_RELAY, PAGE, CHROMIUM = '/usr/bin/chromium' } = process.env
-export const PATIENCE_MS = 30_000
+export const { WAXWING, WAXWING_RELAY, CHROMIUM = '/usr/bin/chromium' } = process.env
+export const PATIENCE_MS = Number(process.env.PATIENCE_MS ?? 30_000)
 
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml' }
 
@@ -169,16 +169,8 @@ export class Person {
     const browser = this.ownBrowser ?? this.stage.browser
     this.context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, locale, hasTouch: touch, permissions: ['clipboard-read', 'clipboard-write', 'notifications'] })
     const page = await this.context.newPage()
-    const { origin, host } = new URL(this.url)
+    const { origin } = new URL(this.url)
     watch(page, origin, this.stage.problems, allowed)
-    if (PAGE) {
-      await page.route('**/*', (route) => {
-        const url = new URL(route.request().url())
-        const found = url.origin === origin && route.request().method() === 'GET' ? fileOf(PAGE, url.pathname) : undefined
-        if (!found) return route.continue()
-        return route.fulfill({ body: found.body, contentType: found.type, headers: { 'content-security-policy': policy(host) } })
-      })
-    }
     await page.goto(this.url)
     this.page = page
     return page
@@ -249,15 +241,22 @@ export class Person {
     await this.message(text).waitFor()
     await page.getByRole('button', { name: 'Accept' }).click()
     await this.field.waitFor()
-    await page.getByRole('button', { name: 'Back' }).first().click()
   }
 
   open(name) {
     return this.page.getByRole('option').filter({ hasText: name }).first().click()
   }
 
+  /** Opens the details, unless they are open. */
+  async details() {
+    const button = this.page.getByRole('button', { name: 'Details' })
+    if ((await button.getAttribute('aria-pressed')) !== 'true') await button.click()
+    await this.page.locator('aside h3').waitFor()
+  }
+
   async act(text, action) {
-    const message = this.message(text).last()
+    // The first one: a later one may quote it.
+    const message = this.message(text).first()
     await message.hover()
     await message.getByRole('button', { name: 'More' }).click()
     await this.page.getByRole('menuitem', { name: action }).click()

@@ -18,7 +18,8 @@ function handled(event: KeyboardEvent, control: boolean, key: string): boolean {
     app.palette = !app.palette
     return true
   }
-  if (app.palette || app.sheet || app.question) return false
+  // What is open over the page has keys of its own: Escape closes it.
+  if (app.palette || app.sheet || app.question || document.querySelector('dialog[open]')) return false
   if (control && key === 'f') {
     if (event.shiftKey || !app.conversation) app.place = 'search'
     else app.panel = { kind: 'search' }

@@ -238,6 +238,15 @@ class Fake implements Transport {
     }
     if (options.has('offline')) status.online = false
     this.stopped = options.has('changed')
+    const incoming = Number(options.get('incoming') ?? 0)
+    for (let n = 1; n <= incoming; n++) {
+      setTimeout(() => {
+        const id = hex(0x11, 32)
+        const made = message(id, 'noor@example.org', new Date().toISOString(), `${n}: ${'and so on '.repeat(n % 9)}`, { read: false })
+        histories.get(id)?.push(made)
+        this.tell(made)
+      }, n * 150)
+    }
     if (options.has('typing')) {
       const type = () => this.tell({ type: 'typing', conversation: CABIN, address: 'priya@example.org', typing: true })
       setTimeout(type, 300)

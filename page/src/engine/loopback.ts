@@ -215,7 +215,8 @@ class Loopback implements Transport {
   }
 
   async keepPreferences(preferences: Record<string, unknown>) {
-    await this.authorised('/preferences', { method: 'PUT', body: JSON.stringify(preferences) })
+    // The page may be about to close.
+    await this.authorised('/preferences', { method: 'PUT', keepalive: true, body: JSON.stringify(preferences) })
   }
 
   private async authorised(path: string, init: RequestInit = {}) {

@@ -68,9 +68,18 @@ class Store {
     Object.assign(this.current, changes)
     void this.apply()
     clearTimeout(this.timer)
-    this.timer = setTimeout(() => {
-      void this.transport?.keepPreferences({ ...$state.snapshot(this.current) }).catch(() => undefined)
-    }, SAVE_MS)
+    this.timer = setTimeout(() => this.save(), SAVE_MS)
+  }
+
+  /** What was just chosen must not be lost when the page is closed. */
+  flush(): void {
+    if (this.timer !== undefined) this.save()
+  }
+
+  private save(): void {
+    clearTimeout(this.timer)
+    this.timer = undefined
+    void this.transport?.keepPreferences({ ...$state.snapshot(this.current) }).catch(() => undefined)
   }
 
   usedEmoji(emoji: string): void {
