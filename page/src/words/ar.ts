@@ -214,7 +214,7 @@ export const ar: Catalogue = {
 
   react: 'تفاعل',
   react_with: 'تفاعل بـ{emoji}',
-  reaction_by: '{emoji} من {names}',
+  reaction_by: 'من {names}',
   reply: 'رد',
   open_thread: 'فتح سلسلة الردود',
   thread: 'سلسلة الردود',

@@ -175,7 +175,7 @@ export const de: Catalogue = {
 
   react: 'Reagieren',
   react_with: 'Mit {emoji} reagieren',
-  reaction_by: '{emoji} von {names}',
+  reaction_by: 'von {names}',
   reply: 'Antworten',
   open_thread: 'Thread öffnen',
   thread: 'Thread',

@@ -183,7 +183,7 @@ export const en = {
   // Messages: what one can do
   react: 'React',
   react_with: 'React with {emoji}',
-  reaction_by: '{emoji} by {names}',
+  reaction_by: 'by {names}',
   reply: 'Reply',
   open_thread: 'Open thread',
   thread: 'Thread',
