@@ -89,8 +89,7 @@ export const SCREENS = [
     await page.locator('dialog input, [role=combobox]').first().fill('pl')
   }],
   ['new-message', '', async (page) => {
-    await page.keyboard.press('Control+k')
-    await page.keyboard.press('Escape')
+    await back(page)
     await page.locator('button.new:visible, button.float:visible').first().click()
     await page.locator('dialog').waitFor()
   }],

@@ -18,6 +18,11 @@ function handled(event: KeyboardEvent, control: boolean, key: string): boolean {
     app.palette = !app.palette
     return true
   }
+  // It may have been asked for, and not be there yet.
+  if (app.palette && key === 'escape') {
+    app.palette = false
+    return true
+  }
   // What is open over the page has keys of its own: Escape closes it.
   if (app.palette || app.sheet || app.question || document.querySelector('dialog[open]')) return false
   if (control && key === 'f') {
