@@ -12,6 +12,7 @@ import {
   type Conversation,
   EngineError,
   type Link,
+  type Message,
   type Notice,
   type SafetyNumber,
   type Status,
@@ -42,6 +43,7 @@ export type Sheet =
   | { kind: 'words' }
   | { kind: 'keys' }
   | { kind: 'poll'; of: string }
+  | { kind: 'forward'; message: Message }
   | { kind: 'advice'; code: Advised }
 
 export interface Question {
@@ -340,6 +342,13 @@ class App {
     else paused.delete(address)
     this.paused = paused
     void this.loadContacts().catch(() => undefined)
+  }
+
+  /** A conversation was deleted: nothing of it is shown any more. */
+  forget(id: string): void {
+    this.logs.delete(id)
+    this.conversations = this.conversations.filter((one) => one.id !== id)
+    this.refresh()
   }
 
   changed(id: string, how: (one: Conversation) => Conversation): void {

@@ -8,7 +8,7 @@ vi.stubGlobal('navigator', { languages: ['en-GB'] })
 
 /** What the page cannot cause, or words by itself where it happens. */
 const ELSEWHERE = new Set(
-  `code_wrong code_expired conversation_unknown group_name_ambiguous group_unknown message_ambiguous no_code_given import_invalid
+  `cursor_invalid scheduled_unknown code_wrong code_expired conversation_unknown group_name_ambiguous group_unknown message_ambiguous no_code_given import_invalid
    report_invalid file_unusable not_a_poll pairing_not_asked recovery_not_begun device_unknown sms_not_understood
    home_not_private home_unwritable store_key_unavailable store_key_wrong store_too_new`.split(/\s+/),
 )
