@@ -18,7 +18,13 @@ function handled(event: KeyboardEvent, control: boolean, key: string): boolean {
     app.palette = !app.palette
     return true
   }
-  if (app.palette || app.sheet || app.question) return false
+  // It may have been asked for, and not be there yet.
+  if (app.palette && key === 'escape') {
+    app.palette = false
+    return true
+  }
+  // What is open over the page has keys of its own: Escape closes it.
+  if (app.palette || app.sheet || app.question || document.querySelector('dialog[open]')) return false
   if (control && key === 'f') {
     if (event.shiftKey || !app.conversation) app.place = 'search'
     else app.panel = { kind: 'search' }
@@ -86,7 +92,7 @@ function single(key: string): boolean {
       return true
     case 'e': {
       const last = app.logOf(one.id).newestOwn()
-      if (last?.text && one.kind !== 'sms') composers.of(one.id).edit(last)
+      if (last?.text && !last.poll && one.kind !== 'sms') composers.of(one.id).edit(last)
       return true
     }
     default:

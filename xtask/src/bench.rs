@@ -30,6 +30,19 @@ pub enum Bench {
     Sms,
     /// The key log: publishing, look-ups, proofs, audits, memory.
     Log(Log),
+    /// The app's page: bundle, start, first message, scrolling, memory.
+    Page(Page),
+}
+
+/// How to measure the page.
+#[derive(clap::Args, Debug)]
+pub struct Page {
+    /// How many messages the conversation has.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    messages: u32,
+    /// Two thousand messages, to see that it works.
+    #[arg(long, conflicts_with = "messages")]
+    quick: bool,
 }
 
 /// How to measure the key log.
@@ -109,6 +122,11 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::Sms => example("waxwing-sms", "bench_sms"),
         Bench::Conversation(options) => conversation(options),
         Bench::Log(options) => log(options),
+        Bench::Page(options) => crate::page::bench(if options.quick {
+            2_000
+        } else {
+            options.messages
+        }),
     }
 }
 

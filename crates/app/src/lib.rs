@@ -5,6 +5,7 @@
 //!           ── /session ────── a token, once, for a bearer          access.rs
 //!           ── /rpc ────────── JSON-RPC, one object per message     rpc.rs
 //!           ── /files ──────── bytes in and out, sealed on the disk files.rs
+//!           ── /export ─────── a conversation, into a folder        export.rs
 //!           ── /preferences ── what the person chose for the page   preferences.rs
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod access;
 mod answer;
+mod export;
 mod files;
 mod page;
 mod preferences;

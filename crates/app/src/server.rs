@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http_body_util::{BodyExt as _, Limited};
@@ -36,13 +36,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use waxwing_client::{
     Session,
     blobs::{Blobs, metadata::Metadata},
+    export::Sentence,
     home::KeySource,
 };
+use waxwing_engine::api::Timestamp;
+use waxwing_protocol::time::Time;
 
 use crate::{
     access::{Access, PROTOCOL, Refusal},
     answer::{self, Answer, bytes, guard, refused, set, text},
-    files, page, preferences, rpc,
+    export, files, page, preferences, rpc,
 };
 
 /// For a request's headers.
@@ -77,13 +80,20 @@ struct Shared {
     access: Access,
     home: PathBuf,
     keys: Keys,
+    sentence: Sentence,
     stop: watch::Receiver<bool>,
     stopping: watch::Sender<bool>,
 }
 
 impl App {
-    /// Listens on loopback; `port` 0 takes one that is free.
-    pub async fn bind(home: PathBuf, keys: Keys, port: u16) -> io::Result<Self> {
+    /// Listens on loopback; `port` 0 takes one that is free. `sentence` says in exports what
+    /// happened.
+    pub async fn bind(
+        home: PathBuf,
+        keys: Keys,
+        sentence: Sentence,
+        port: u16,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let (stopping, stop) = watch::channel(false);
@@ -93,6 +103,7 @@ impl App {
                 access: Access::new(address.to_string()),
                 home,
                 keys,
+                sentence,
                 stop,
                 stopping,
             }),
@@ -239,6 +250,10 @@ async fn route(
             access.check_bearer(request.headers())?;
             keep_preferences(shared, request).await
         }
+        (&Method::POST, ["export"]) => {
+            access.check_bearer(request.headers())?;
+            export_conversation(shared, request).await
+        }
         (&Method::GET, ["rpc"]) => {
             access.check_socket(request.headers())?;
             open_socket(shared, request, socket)
@@ -289,6 +304,24 @@ async fn keep_preferences(shared: &Shared, request: Request<Incoming>) -> Answer
         Ok(()) => answer::json(&json!({})),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+async fn export_conversation(shared: &Shared, request: Request<Incoming>) -> Answer {
+    let body = small(request, export::BYTES).await;
+    let asked = body.and_then(|body| serde_json::from_slice(&body).ok());
+    let Some(asked) = asked else {
+        return text(StatusCode::BAD_REQUEST, "What is to be exported?");
+    };
+    let mut session = match shared.session().await {
+        Ok(session) => session,
+        Err(answer) => return *answer,
+    };
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    let now = Timestamp::from(Time(millis));
+    let answer = export::write(&mut session, &asked, now, shared.sentence).await;
+    session.close().await;
+    answer
 }
 
 async fn give_file(

@@ -37,7 +37,9 @@ struct Served {
 async fn serve() -> Served {
     let home = tempfile::tempdir().unwrap();
     let keys: Keys = Arc::new(|| Box::new(InFile));
-    let app = App::bind(home.path().join("home"), keys, 0).await.unwrap();
+    let app = App::bind(home.path().join("home"), keys, |_| String::new(), 0)
+        .await
+        .unwrap();
     std::fs::create_dir(home.path().join("home")).unwrap();
     let url = app.url();
     let served = Served {
@@ -131,6 +133,7 @@ async fn nothing_is_given_or_taken_without_the_bearer() {
         "GET /preferences",
         "PUT /preferences",
         "POST /files?name=a",
+        "POST /export",
         "GET /files/guess/00/0",
         "GET /rpc",
     ] {

@@ -2,6 +2,7 @@
 //
 // Always: only development builds hold it. Nothing here is a person.
 
+import { voted } from '../text/poll'
 import { EngineError, type Transport } from './transport'
 import type {
   Account,
@@ -92,6 +93,17 @@ const CABIN = conversation(0x05, { kind: 'group', with: 'Kuusamo cabin', pinned:
   })
   const tickets = message(id, 'noor@example.org', at(4, '16:52'), 'I have the train tickets for all of us, platform 4, be there at two')
   return [
+    message(id, 'tomas@example.org', at(4, '16:38'), 'When do we leave?', {
+      poll: {
+        question: 'When do we leave?',
+        voters: 5,
+        options: [
+          { text: 'Friday, right after work', votes: 3, by: ['noor@example.org', 'jonas@example.org', 'elif@example.org'] },
+          { text: 'Saturday morning', votes: 2, own: true, by: [OWN, 'priya@example.org'] },
+          { text: 'I come later', votes: 0, by: [] },
+        ],
+      },
+    }),
     message(id, 'tomas@example.org', at(4, '16:40'), 'Who has the tickets in the end?'),
     tickets,
     message(id, 'noor@example.org', at(4, '16:53'), 'No wait. Platform 2. I will check again on the day'),
@@ -226,6 +238,15 @@ class Fake implements Transport {
     }
     if (options.has('offline')) status.online = false
     this.stopped = options.has('changed')
+    const incoming = Number(options.get('incoming') ?? 0)
+    for (let n = 1; n <= incoming; n++) {
+      setTimeout(() => {
+        const id = hex(0x11, 32)
+        const made = message(id, 'noor@example.org', new Date().toISOString(), `${n}: ${'and so on '.repeat(n % 9)}`, { read: false })
+        histories.get(id)?.push(made)
+        this.tell(made)
+      }, n * 150)
+    }
     if (options.has('typing')) {
       const type = () => this.tell({ type: 'typing', conversation: CABIN, address: 'priya@example.org', typing: true })
       setTimeout(type, 300)
@@ -320,6 +341,19 @@ class Fake implements Transport {
           else others.push({ emoji: String(p.emoji), by: [OWN], own: true })
           return { reactions: others }
         })
+      case 'vote':
+        return changed(p.message, (found) => ({ poll: found.poll && voted(found.poll, (p.options ?? []) as number[], OWN) }))
+      case 'close_poll':
+        return changed(p.message, (found) => ({ poll: found.poll && { ...found.poll, closed_at: new Date().toISOString() } }))
+      case 'send_poll': {
+        const options = (p.options as string[]).map((text) => ({ text, votes: 0, by: [] }))
+        const made = message(String(p.to), OWN, new Date().toISOString(), String(p.question), {
+          state: 'accepted',
+          poll: { question: String(p.question), options, voters: 0, several: p.several === true, anonymous: p.anonymous === true },
+        })
+        histories.get(made.conversation)?.push(made)
+        return { id: made.id, conversation: made.conversation, state: 'queued' }
+      }
       case 'edit':
         return changed(p.message, () => ({ text: String(p.text), formatted: undefined, edited_at: new Date().toISOString() }))
       case 'take_back':
@@ -469,6 +503,10 @@ class Fake implements Transport {
     const file = [...histories.values()].flat().find((entry) => entry.type === 'message' && entry.id === message)
     const name = file?.type === 'message' ? file.attachments?.[number]?.name : ''
     return svg(name === 'berries.jpg' ? berries : name === 'cabin.jpg' ? cabin : lake)
+  }
+
+  async exportConversation(_of: string, name: string, files: boolean) {
+    return { folder: `/home/mira/Downloads/Waxwing ${name}`, entries: 42, files: files ? 7 : 0, files_missing: 1 }
   }
 
   async preferences() {

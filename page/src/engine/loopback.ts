@@ -4,7 +4,7 @@
 // Always: the token from the address is used once and leaves the address at once; what opens
 // the session is kept for this tab only, and is sent to our own origin only.
 
-import { EngineError, type Link, type Transport, type Upload } from './transport'
+import { EngineError, type Exported, type Link, type Transport, type Upload } from './transport'
 import type { MessageId, Method, Notice, Params, ProblemReport, Result, SealedFile } from './types'
 
 const KEPT = 'waxwing-session'
@@ -59,6 +59,7 @@ class Connection {
     private readonly bearer: string,
     private readonly onNotice: ((notice: Notice) => void) | undefined,
     private readonly onLink: (link: Link) => void,
+    private readonly words: (problem: ProblemReport) => string,
   ) {}
 
   call(method: string, params: unknown): Promise<unknown> {
@@ -127,7 +128,7 @@ class Connection {
       this.waiting.delete(line.id)
       if (line.error) {
         const { code, message, data } = line.error
-        waiting?.reject(new EngineError(data?.code ?? String(code), message, data))
+        waiting?.reject(new EngineError(data?.code ?? String(code), data ? this.words(data) : message, data))
       } else {
         waiting?.resolve(line.result)
       }
@@ -142,12 +143,15 @@ class Loopback implements Transport {
   private readonly main: Connection
   private readonly slow: Connection
 
-  constructor(private readonly session: Session) {
+  constructor(
+    private readonly session: Session,
+    words: (problem: ProblemReport) => string,
+  ) {
     const tell = (notice: Notice) => {
       for (const listener of this.listeners) listener(notice)
     }
-    this.main = new Connection(session.bearer, tell, (link) => this.changed(link))
-    this.slow = new Connection(session.bearer, undefined, () => undefined)
+    this.main = new Connection(session.bearer, tell, (link) => this.changed(link), words)
+    this.slow = new Connection(session.bearer, undefined, () => undefined, words)
   }
 
   private changed(link: Link) {
@@ -199,22 +203,33 @@ class Loopback implements Transport {
     return `/files/${this.session.files}/${message}/${number}${options.save ? '?save' : ''}`
   }
 
+  async exportConversation(of: string, name: string, files: boolean) {
+    const response = await this.authorised('/export', { method: 'POST', body: JSON.stringify({ of, name, files }) })
+    if (!response.ok) throw new EngineError('file_unusable', await response.text())
+    return (await response.json()) as Exported
+  }
+
   async preferences() {
     const response = await this.authorised('/preferences')
     return response.ok ? ((await response.json()) as Record<string, unknown>) : {}
   }
 
   async keepPreferences(preferences: Record<string, unknown>) {
-    await this.authorised('/preferences', { method: 'PUT', body: JSON.stringify(preferences) })
+    // The page may be about to close.
+    await this.authorised('/preferences', { method: 'PUT', keepalive: true, body: JSON.stringify(preferences) })
   }
 
-  private authorised(path: string, init: RequestInit = {}) {
-    return fetch(path, { ...init, headers: { authorization: `Bearer ${this.session.bearer}` } })
+  private async authorised(path: string, init: RequestInit = {}) {
+    try {
+      return await fetch(path, { ...init, headers: { authorization: `Bearer ${this.session.bearer}` } })
+    } catch {
+      throw new EngineError('server_gone', '')
+    }
   }
 }
 
-/** The engine that serves this page; `undefined` without a session. */
-export async function loopback(): Promise<Transport | undefined> {
+/** The engine that serves this page; `undefined` without a session. `words` says what went wrong. */
+export async function loopback(words: (problem: ProblemReport) => string): Promise<Transport | undefined> {
   const session = await openSession()
-  return session && new Loopback(session)
+  return session && new Loopback(session, words)
 }

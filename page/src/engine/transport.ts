@@ -18,6 +18,14 @@ export interface Upload {
   cancel(): void
 }
 
+/** What an export wrote, and where. */
+export interface Exported {
+  folder: string
+  entries: number
+  files: number
+  files_missing: number
+}
+
 export interface Transport {
   call<M extends Method>(method: M, params?: Params<M>): Promise<Result<M>>
   /** Listens to what happens; returns how to stop. */
@@ -28,6 +36,8 @@ export interface Transport {
   upload(file: File, progress: (part: number) => void): Upload
   /** Where an attachment that is here can be read, in ranges too. */
   download(message: MessageId, number: number, options?: { save?: boolean }): string
+  /** Writes a conversation into a new folder, not encrypted; `name` is in the folder's name. */
+  exportConversation(of: string, name: string, files: boolean): Promise<Exported>
   /** What the person chose for this page; kept beside the account. */
   preferences(): Promise<Record<string, unknown>>
   keepPreferences(preferences: Record<string, unknown>): Promise<void>

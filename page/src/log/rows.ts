@@ -114,6 +114,7 @@ function estimate(message: Message, first: boolean, told: boolean, characters: n
   for (const line of message.text.split('\n')) lines += Math.max(1, Math.ceil((line.length + 6) / characters))
   if (message.text === '' && message.attachments?.length) lines = 0
   let height = 16 + lines * 22 + (first ? 12 : 3)
+  if (message.poll) return 92 + message.poll.options.length * 40 + (first ? 12 : 3) + (told ? 24 : 0)
   if (message.reply_to) height += 58
   if (message.reactions?.length) height += 18
   if (message.link_preview) height += 90

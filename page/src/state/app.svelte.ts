@@ -12,6 +12,7 @@ import {
   type Conversation,
   EngineError,
   type Link,
+  type Message,
   type Notice,
   type SafetyNumber,
   type Status,
@@ -30,6 +31,9 @@ export type Panel =
   | { kind: 'search' }
   | { kind: 'message'; message: string }
 
+/** Alarms about which there is more to say than a button can do. */
+export type Advised = 'relay_misbehaves' | 'contact_sees_another_log' | 'address_taken'
+
 export type Sheet =
   | { kind: 'new'; address?: string }
   | { kind: 'group' }
@@ -38,6 +42,9 @@ export type Sheet =
   | { kind: 'link' }
   | { kind: 'words' }
   | { kind: 'keys' }
+  | { kind: 'poll'; of: string }
+  | { kind: 'forward'; message: Message }
+  | { kind: 'advice'; code: Advised }
 
 export interface Question {
   title: string
@@ -304,9 +311,12 @@ class App {
     }
   }
 
-  async goTo(conversation: string, message: string): Promise<void> {
+  /** Shows a message where it stands; `words` are marked in it. */
+  async goTo(conversation: string, message: string, words?: string): Promise<void> {
+    // On a phone and a small window, what was found covers it.
+    if (this.drawer) this.panel = undefined
     this.select(conversation)
-    await this.logOf(conversation).goTo(message)
+    if (!(await this.logOf(conversation).goTo(message, words))) toasts.show({ text: t('quote_gone') })
   }
 
   /** The person sees the open conversation: everything in it is read. */
@@ -332,6 +342,13 @@ class App {
     else paused.delete(address)
     this.paused = paused
     void this.loadContacts().catch(() => undefined)
+  }
+
+  /** A conversation was deleted: nothing of it is shown any more. */
+  forget(id: string): void {
+    this.logs.delete(id)
+    this.conversations = this.conversations.filter((one) => one.id !== id)
+    this.refresh()
   }
 
   changed(id: string, how: (one: Conversation) => Conversation): void {

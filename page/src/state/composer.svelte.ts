@@ -6,6 +6,7 @@
 import { EngineError, type LinkPreview, type Message, type SealedFile, type Upload } from '../engine'
 import { t } from '../words/index.svelte'
 import { app } from './app.svelte'
+import { PendingMessages } from './pending'
 import { preferences } from './preferences.svelte'
 
 const DRAFT_MS = 500
@@ -25,6 +26,23 @@ export interface Tray {
 
 let ids = 0
 
+/** Drafts of this tab that the engine may not have had the time to take. */
+const UNSAVED = 'waxwing-drafts'
+
+function takeUnsaved(id: string): string | undefined {
+  try {
+    const { [id]: text, ...others } = JSON.parse(sessionStorage.getItem(UNSAVED) ?? '{}') as Record<string, string>
+    if (text !== undefined) sessionStorage.setItem(UNSAVED, JSON.stringify(others))
+    return text
+  } catch {
+    return undefined
+  }
+}
+
+function wasOnItsWay(id: string, draft: string): boolean {
+  return draft !== '' && new PendingMessages(sessionStorage).all(id).some((one) => one.outgoing.text === draft.trim())
+}
+
 export class Composer {
   text = $state('')
   replyTo = $state.raw<Message>()
@@ -36,13 +54,23 @@ export class Composer {
   private draftTimer: ReturnType<typeof setTimeout> | undefined
   private kept = ''
   private typedAt = 0
+  /** Messages on their way: until they are taken, the draft is theirs. */
+  private sending = 0
 
   constructor(private readonly id: string) {
-    this.text = this.kept = app.conversations.find((one) => one.id === id)?.draft ?? ''
+    this.kept = app.conversations.find((one) => one.id === id)?.draft ?? ''
+    // What was on its way when the page was closed is shown in the conversation, not here as well.
+    this.text = wasOnItsWay(id, this.kept) ? '' : (takeUnsaved(id) ?? this.kept)
   }
 
-  readonly sealing = $derived(this.tray.some((file) => !file.sealed && !file.failure))
-  readonly empty = $derived(this.text.trim() === '' && this.tray.length === 0)
+  // Not `$derived`: those belong to the component that first asked for this composer, and end with it.
+  get sealing(): boolean {
+    return this.tray.some((file) => !file.sealed && !file.failure)
+  }
+
+  get empty(): boolean {
+    return this.text.trim() === '' && this.tray.length === 0
+  }
 
   typed(text: string): void {
     this.text = text
@@ -57,10 +85,16 @@ export class Composer {
     }
   }
 
+  /** The draft, if the engine has another one. */
+  get unsaved(): string | undefined {
+    const draft = this.editing ? '' : this.text
+    return draft === this.kept || this.sending > 0 ? undefined : draft
+  }
+
   keepDraft(): void {
     clearTimeout(this.draftTimer)
     const draft = this.editing ? '' : this.text
-    if (draft === this.kept) return
+    if (draft === this.kept || (draft === '' && this.sending > 0)) return
     this.kept = draft
     app.changed(this.id, (one) => ({ ...one, draft: draft || undefined }))
     void app.engine.call('keep_conversation', { of: this.id, draft }).catch(() => undefined)
@@ -143,10 +177,24 @@ export class Composer {
     this.replyTo = undefined
     this.preview = undefined
     this.typedAt = 0
-    this.keepDraft()
+    clearTimeout(this.draftTimer)
+    // The draft stays beside the account until the engine has the message: it outlives this page.
     const sent = app.logOf(this.id).send({ text, reply_to, attachments: attachments.length ? attachments : undefined, link_preview, sms })
+    app.changed(this.id, (one) => ({ ...one, draft: undefined }))
     app.refresh()
-    await sent
+    this.sending += 1
+    const taken = await sent
+    this.sending -= 1
+    if (taken && this.text === '') this.keepDraft()
+  }
+
+  /** Sends a recording. */
+  async sendVoice(file: File): Promise<void> {
+    const sealed = await app.engine.upload(file, () => undefined).done
+    const reply_to = this.replyTo?.id
+    this.replyTo = undefined
+    await app.logOf(this.id).send({ text: '', reply_to, attachments: [sealed] })
+    app.refresh()
   }
 }
 
@@ -161,6 +209,13 @@ class Composers {
 
   keepDrafts(): void {
     for (const composer of this.all.values()) composer.keepDraft()
+  }
+
+  /** The page is about to close: what is sent now may not arrive, what is kept in the tab does. */
+  closing(): void {
+    const unsaved = [...this.all].flatMap(([id, composer]) => (composer.unsaved === undefined ? [] : [[id, composer.unsaved] as const]))
+    if (unsaved.length > 0) sessionStorage.setItem(UNSAVED, JSON.stringify(Object.fromEntries(unsaved)))
+    this.keepDrafts()
   }
 }
 

@@ -6,6 +6,8 @@
 
 import { EngineError, type Entry, type Message, type Notice, type SealedFile, type Transport } from '../engine'
 import { isFormatted } from '../text/markdown'
+import { t } from '../words/index.svelte'
+import { found, type Pending, PendingMessages } from './pending'
 
 const PAGE = 80
 const KEPT = 800
@@ -23,6 +25,7 @@ export function isLocal(id: string): boolean {
 }
 
 let locals = 0
+const pendings = new PendingMessages(sessionStorage)
 
 export class Log {
   entries = $state.raw<Entry[]>([])
@@ -35,17 +38,22 @@ export class Log {
   unreadFrom = $state<string>()
   unreadCount = $state(0)
   /** A message to go to and to mark for a moment. */
-  target = $state<{ id: string; at: number }>()
+  target = $state<{ id: string; at: number; words?: string }>()
   /** Messages that came while the person was further up. */
   arrived = $state(0)
   private busy = false
+  /** Messages that the engine may have or not, by their ids here. */
+  private unsure = new Map<string, Pending>()
   private readonly quotes = new Map<string, Promise<Message | undefined>>()
 
   constructor(
     private readonly transport: Transport,
     readonly id: string,
     private readonly own: () => string,
-  ) {}
+  ) {
+    // What was on its way when this page was closed.
+    for (const pending of pendings.all(id)) this.unsure.set(`local:${++locals}`, pending)
+  }
 
   async open(unread: number): Promise<void> {
     if (!this.loaded) await this.latest()
@@ -58,6 +66,7 @@ export class Log {
     await this.load(async () => {
       const page = await this.transport.call('history', { of: this.id, limit: PAGE })
       this.entries = [...page.entries, ...this.local()]
+      this.settle(page.entries)
       this.more = page.more
       this.newer = false
       this.arrived = 0
@@ -93,8 +102,27 @@ export class Log {
     })
   }
 
-  /** Shows a message with what is around it. */
-  async goTo(id: string): Promise<boolean> {
+  /** Says of each message that was on its way whether the engine has it. */
+  private settle(history: readonly Entry[]): void {
+    const taken = new Set<string>()
+    for (const [local, pending] of this.unsure) {
+      const id = found(pending, history, taken)
+      if (id) taken.add(id)
+      pendings.remove(pending.at)
+      this.entries = this.entries.filter((entry) => entry.type !== 'message' || entry.id !== local)
+      if (id) continue
+      const sentence = t('not_taken')
+      const message = this.shown(local, pending.outgoing, pending.at)
+      this.entries = [
+        ...this.entries,
+        { type: 'message', ...message, state: 'failed', problem: { code: 'internal', detail: 'server_gone', sentence } },
+      ]
+    }
+    this.unsure = new Map()
+  }
+
+  /** Shows a message with what is around it; `words` are marked in it. */
+  async goTo(id: string, words?: string): Promise<boolean> {
     if (!this.entries.some((entry) => entry.type === 'message' && entry.id === id)) {
       await this.load(async () => {
         const page = await this.transport.call('history', { of: this.id, limit: PAGE, around: id })
@@ -105,7 +133,7 @@ export class Log {
       })
     }
     if (!this.entries.some((entry) => entry.type === 'message' && entry.id === id)) return false
-    this.target = { id, at: Date.now() }
+    this.target = { id, at: Date.now(), words }
     return true
   }
 
@@ -212,23 +240,11 @@ export class Log {
   async send(outgoing: Outgoing): Promise<Message | undefined> {
     const { text, reply_to, attachments, link_preview, sms } = outgoing
     const local = `local:${++locals}`
-    const message: Message = {
-      id: local,
-      conversation: this.id,
-      from: this.own(),
-      from_verified: true,
-      text,
-      sent_at: new Date().toISOString(),
-      channel: sms ? 'sms' : 'waxwing',
-      direction: 'out',
-      state: 'queued',
-      reply_to,
-      read: true,
-      link_preview,
-      attachments: attachments?.map((file, number) => ({ ...file, number, state: 'sending', percent: 0 })),
-    }
+    const at = Date.now()
+    const pending: Pending = { conversation: this.id, at, outgoing }
+    pendings.add(pending)
     if (this.newer) await this.latest()
-    this.entries = [...this.entries, { type: 'message', ...message }]
+    this.entries = [...this.entries, { type: 'message', ...this.shown(local, outgoing, at) }]
     this.unreadFrom = undefined
     try {
       const sent = sms
@@ -241,6 +257,7 @@ export class Log {
             attachments,
             link_preview,
           })
+      pendings.remove(at)
       const known = this.message(sent.id)
       if (known) {
         this.entries = this.entries.filter((entry) => entry.type !== 'message' || entry.id !== local)
@@ -252,8 +269,38 @@ export class Log {
       return whole
     } catch (error) {
       const { code, message: sentence, problem } = EngineError.from(error)
+      if (code === 'server_gone' && this.message(local)) {
+        // It may have it: the history tells, once the engine is back.
+        this.unsure.set(local, pending)
+        return undefined
+      }
+      pendings.remove(at)
       this.change(local, (message) => ({ ...message, state: 'failed', problem: problem ?? { code: 'internal', detail: code, sentence } }))
       return undefined
+    }
+  }
+
+  /** Shows a message that was sent by another method than `send`. */
+  async sent(id: string): Promise<void> {
+    const { message } = await this.transport.call('message_info', { message: id })
+    this.add({ type: 'message', ...message })
+  }
+
+  private shown(id: string, { text, reply_to, attachments, link_preview, sms }: Outgoing, at: number): Message {
+    return {
+      id,
+      conversation: this.id,
+      from: this.own(),
+      from_verified: true,
+      text,
+      sent_at: new Date(at).toISOString(),
+      channel: sms ? 'sms' : 'waxwing',
+      direction: 'out',
+      state: 'queued',
+      reply_to,
+      read: true,
+      link_preview,
+      attachments: attachments?.map((file, number) => ({ ...file, number, state: 'sending', percent: 0 })),
     }
   }
 

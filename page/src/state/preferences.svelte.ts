@@ -15,6 +15,9 @@ export interface Preferences {
   notifications: boolean
   notificationText: boolean
   sound: boolean
+  quietHours: boolean
+  quietFrom: string
+  quietUntil: string
   delivered: boolean
   read: boolean
   typing: boolean
@@ -32,6 +35,9 @@ const DEFAULTS: Preferences = {
   notifications: false,
   notificationText: false,
   sound: false,
+  quietHours: false,
+  quietFrom: '22:00',
+  quietUntil: '07:00',
   delivered: true,
   read: true,
   typing: true,
@@ -62,9 +68,18 @@ class Store {
     Object.assign(this.current, changes)
     void this.apply()
     clearTimeout(this.timer)
-    this.timer = setTimeout(() => {
-      void this.transport?.keepPreferences({ ...$state.snapshot(this.current) }).catch(() => undefined)
-    }, SAVE_MS)
+    this.timer = setTimeout(() => this.save(), SAVE_MS)
+  }
+
+  /** What was just chosen must not be lost when the page is closed. */
+  flush(): void {
+    if (this.timer !== undefined) this.save()
+  }
+
+  private save(): void {
+    clearTimeout(this.timer)
+    this.timer = undefined
+    void this.transport?.keepPreferences({ ...$state.snapshot(this.current) }).catch(() => undefined)
   }
 
   usedEmoji(emoji: string): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isFormatted, parse, piecesOf, plain, safeLink } from './markdown'
+import { isFormatted, live, parse, piecesOf, plain, safeLink } from './markdown'
 
 describe('parse', () => {
   it('reads marks, one in the other', () => {
@@ -44,4 +44,16 @@ describe('piecesOf', () => {
 
 it('plain gives one line without marks', () => {
   expect(plain({ text: '**a**\n b', formatted: [{ text: 'a', strong: true }, { text: '\n b' }] })).toBe('a b')
+})
+
+it('keeps every character of what is being written', () => {
+  for (const text of ['', 'plain', '**b** and *i*', '~~x~~ `c**d**`', '**open', '***both***', 'a_b_c __d__']) {
+    expect(live(text).map((piece) => piece.text).join('')).toBe(text)
+  }
+  expect(live('a **b**').map(({ text, strong, mark }) => [text, strong ?? false, mark ?? false])).toEqual([
+    ['a ', false, false],
+    ['**', false, true],
+    ['b', true, false],
+    ['**', false, true],
+  ])
 })

@@ -19,12 +19,17 @@ const MARKS = [
   { open: '_', field: 'emphasis' },
 ] as const
 
-/** Spans of a text with marks. What does not close is text. */
-export function parse(text: string, style: Omit<Span, 'text'> = {}): Span[] {
-  const spans: Span[] = []
+/** A piece of what is being written; `mark` is a mark itself. */
+export interface LivePiece extends Span {
+  mark?: boolean
+}
+
+/** What is being written, with its marks: joined together, the pieces are the text. */
+export function live(text: string, style: Omit<Span, 'text'> = {}): LivePiece[] {
+  const pieces: LivePiece[] = []
   let plain = ''
   const flush = () => {
-    if (plain) spans.push({ ...style, text: plain })
+    if (plain) pieces.push({ ...style, text: plain })
     plain = ''
   }
   for (let at = 0; at < text.length; ) {
@@ -35,7 +40,9 @@ export function parse(text: string, style: Omit<Span, 'text'> = {}): Span[] {
       flush()
       const inner = text.slice(at + mark.open.length, close)
       const styled = { ...style, [mark.field]: true }
-      spans.push(...(mark.field === 'code' ? [{ ...styled, text: inner }] : parse(inner, styled)))
+      pieces.push({ text: mark.open, mark: true })
+      pieces.push(...(mark.field === 'code' ? [{ ...styled, text: inner }] : live(inner, styled)))
+      pieces.push({ text: mark.open, mark: true })
       at = close + mark.open.length
     } else {
       const step = mark?.open.length ?? 1
@@ -44,7 +51,12 @@ export function parse(text: string, style: Omit<Span, 'text'> = {}): Span[] {
     }
   }
   flush()
-  return spans
+  return pieces
+}
+
+/** Spans of a text with marks. What does not close is text. */
+export function parse(text: string): Span[] {
+  return live(text).filter((piece) => !piece.mark)
 }
 
 function closing(text: string, from: number, mark: string): number {

@@ -36,3 +36,22 @@ export function marked(text: string, search: string, far = 60): Piece[] {
   if (at < text.length) pieces.push({ text: text.slice(at), hit: false })
   return pieces
 }
+
+/** The same in what is shown already, piece by piece. */
+export function hitsIn(node: Element, search: string): Range[] {
+  const ranges: Range[] = []
+  const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT)
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    let at = 0
+    for (const piece of marked(text.nodeValue ?? '', search, Infinity)) {
+      if (piece.hit) {
+        const range = new Range()
+        range.setStart(text, at)
+        range.setEnd(text, at + piece.text.length)
+        ranges.push(range)
+      }
+      at += piece.text.length
+    }
+  }
+  return ranges
+}

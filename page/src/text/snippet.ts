@@ -39,6 +39,7 @@ export function textOf(message: Message): string {
       ? t('taken_back_you')
       : t('taken_back_by', { name: short(app.nameOf(message.from)) })
   }
+  if (message.poll) return t('poll_snippet', { text: message.poll.question })
   const { text: said, extras } = extrasOf(message.text)
   const text = extras.length > 0 ? said : plain(message)
   if (text) return text

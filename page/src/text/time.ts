@@ -32,6 +32,13 @@ export function day(at: string, now = new Date(), inside = false): string {
   return format({ day: 'numeric', month: 'long', ...(sameYear ? {} : { year: 'numeric' }) }).format(date)
 }
 
+/** November, November 2025 */
+export function month(at: string, now = new Date()): string {
+  const date = new Date(at)
+  const sameYear = date.getFullYear() === now.getFullYear()
+  return format({ month: 'long', ...(sameYear ? {} : { year: 'numeric' }) }).format(date)
+}
+
 /** 10:47, Yesterday, Friday, 12 Oct */
 export function listTime(at: string, now = new Date()): string {
   const date = new Date(at)

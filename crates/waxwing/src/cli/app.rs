@@ -19,7 +19,7 @@ use waxwing_client::Session;
 use crate::{
     keys::Keys,
     outcome::{Failure, Outcome},
-    output::Output,
+    output::{self, Output},
 };
 
 /// Arguments of `waxwing app`.
@@ -55,7 +55,7 @@ impl App {
         }
         let home = session.home().path().to_owned();
         let keys: app::Keys = Arc::new(|| Box::new(Keys::new(None)));
-        let server = app::App::bind(home, keys, self.port).await?;
+        let server = app::App::bind(home, keys, output::event_sentence, self.port).await?;
         let url = server.url();
         let opened = !self.no_open && open(&server.door()?);
         output.object(&json!({ "type": "app", "url": url }));
