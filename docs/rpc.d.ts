@@ -22,7 +22,7 @@ export interface Account {
 }
 
 /** What is wrong with a text that is not an address. */
-export type AddressFault =
+export type AddressFlaw =
   /** It is empty, or longer than an address can be. */
   | "length"
   /** It has no `@`, and does not start with `+`. */
@@ -197,7 +197,8 @@ export type Channel =
 export interface Check {
   /**
    * A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
-   * `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`.
+   * `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms`. Each
+   * alarm is a check of its own.
    */
   check: string;
   /** How it ended. */
@@ -789,6 +790,14 @@ export type KeyMissing =
   /** The keyring has it, and does not release it. */
   | "keyring";
 
+/** Parameters of `leave_group`. */
+export interface LeaveGroup {
+  /** The group's id, or its name. */
+  of: string;
+  /** The address of a member who becomes an admin in this account's place. */
+  successor?: string | null;
+}
+
 /** Parameters of `link_device`. */
 export interface LinkDevice {
   /** The URL of the account's relay, `https://host[:port]`, optionally with `/#` and its pin. */
@@ -1242,7 +1251,7 @@ export type Problem =
     /** As typed. */
     address: string;
     /** What is wrong with it. */
-    reason: AddressFault;
+    reason: AddressFlaw;
   }
   /** The text is not an address or a conversation on this device. */
   | {
@@ -1523,6 +1532,12 @@ export type Problem =
     /** As typed. */
     name: string;
   }
+  /** Several conversations have this name or nickname. */
+  | {
+    code: "name_ambiguous";
+    /** The name. */
+    name: string;
+  }
   /** Only group admins can do this. */
   | {
     code: "group_not_admin";
@@ -1731,9 +1746,17 @@ export type Problem =
     /** How long to wait before the next attempt, if the relay said so. */
     retry_after_ms?: number | null;
   }
-  /** The relay cannot store anything, or does not answer. */
+  /** The relay does not answer a request. */
   | {
     code: "relay_unavailable";
+  }
+  /** The relay answers, but cannot store anything now: its disk may be full. */
+  | {
+    code: "relay_stores_nothing";
+  }
+  /** The relay does not let this device log in. */
+  | {
+    code: "login_refused";
   }
   /** The relay and this program have no version of the protocol in common. */
   | {
@@ -2381,7 +2404,7 @@ export interface SafetyNumber {
 export interface SaveAttachment {
   /** The message. */
   message: MessageId;
-  /** Its place among the message's, from 0. */
+  /** The attachment's place among the message's, from 0. */
   number?: number;
   /** The whole path of a new file or of a folder, starting with `/`. */
   to: string;
@@ -2698,6 +2721,8 @@ export interface Status {
   clock_skew_ms?: number | null;
   /** Messages that the relay has not accepted yet. */
   outbox: number;
+  /** What one of them waits for, if it is known. */
+  outbox_problem?: ProblemReport | null;
   /** Receipts and similar automatic messages that the relay has not accepted yet. */
   receipts?: number;
   /** How many new contacts this device can write to without asking the relay for tokens. */
@@ -2984,8 +3009,11 @@ export interface Methods {
    * `everybody_adds` is set.
    */
   change_group: { params: ChangeGroup; result: Done };
-  /** Leaves a group. If this account is the last admin, another member becomes an admin first. */
-  leave_group: { params: Of; result: Done };
+  /**
+   * Leaves a group. An admin can name a member in `successor`, who becomes an admin first. If
+   * the last admin names nobody, the device chooses a member.
+   */
+  leave_group: { params: LeaveGroup; result: Done };
   /** Returns a group's name, members and settings. `coming` are people who are being added. */
   group: { params: Of; result: Group };
   /**
@@ -3192,7 +3220,8 @@ export interface Methods {
    * may have `reactions`, `poll`, `edited_at`, `taken_back` (its text is then empty), `expires_after_s`
    * and, once it was read, `expires_at`. Its files are in `attachments`, each with `number`,
    * `name`, `media_type`, `size` (bytes), `percent`, and a `state`: `offered`, `sending`,
-   * `fetching`, `here`, `gone` or `deleted`. Pictures and voice messages have a `preview`, as their sender
+   * `fetching`, `here`, `gone` or `deleted`; `missing` says why one is not to be had from the
+   * relay. Pictures and voice messages have a `preview`, as their sender
    * states it: `width`, `height`, `blurhash` and a `thumbnail` (JPEG, base64); `duration_ms` and
    * `waveform` (levels from 0 to 255).
    */
@@ -3282,7 +3311,7 @@ export interface Methods {
    * it found. `result` is `ok`, `warning`, `failed` or `skipped`.
    *
    * Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-   * `key_log`, `key_packages`, `outbox`, `conversations`.
+   * `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one for each alarm).
    */
   doctor: { params?: Record<string, never>; result: DoctorReport };
   /** Returns the version of the process that answers. */
