@@ -32,6 +32,9 @@ use crate::{
     text::{clock, day, harmless, harmless_json, one_line, size},
 };
 
+/// A scheduled message that was sent this long after its time is late.
+const LATE: Span = Span::minutes(1);
+
 /// For what is secondary.
 pub const FAINT: Style = Style::new().dimmed();
 /// For names.
