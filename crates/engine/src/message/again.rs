@@ -37,19 +37,18 @@ pub(crate) fn resend(turn: &mut Turn<'_>, id: MessageId) -> Result<Response, Eve
     let conversation = sending::conversation(turn, &conversation.id.to_string())?;
     let files = attachment::take_over(turn.tx, conversation.id, id)?
         .ok_or(EventError::Refused(Problem::AttachmentNotHere))?;
-    let (mut content, mut is_kept) = match poll_again(turn, &message)? {
-        Some(poll) => (poll, true),
-        None => {
-            let preview = link_preview::kept(turn.tx, conversation.id, id, &message.text)?;
-            let parts = MessageParts {
-                text: &message.text,
-                in_reply_to: message.reply_to.map(commands::mimi).transpose()?,
-                files: &files,
-                link_preview: preview.as_deref(),
-                markdown: history::is_markdown(turn.tx, conversation.id, id)?,
-            };
-            (parts.content(turn.random()), parts.is_more_than_text())
-        }
+    let (mut content, mut is_kept) = if let Some(poll) = poll_again(turn, &message)? {
+        (poll, true)
+    } else {
+        let preview = link_preview::kept(turn.tx, conversation.id, id, &message.text)?;
+        let parts = MessageParts {
+            text: &message.text,
+            in_reply_to: message.reply_to.map(commands::mimi).transpose()?,
+            files: &files,
+            link_preview: preview.as_deref(),
+            markdown: history::is_markdown(turn.tx, conversation.id, id)?,
+        };
+        (parts.content(turn.random()), parts.is_more_than_text())
     };
     if message.forwarded {
         (content, is_kept) = (content.forwarded(), true);

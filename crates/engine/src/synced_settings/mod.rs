@@ -259,10 +259,8 @@ pub(crate) fn store_if_later(
     register: &SyncedSetting,
     untold: bool,
 ) -> Result<bool, StoreError> {
-    if changed_at(tx, register.kind, &register.key)?.is_none() {
-        if count(tx)? >= KEPT_MAX {
-            return Ok(false);
-        }
+    if changed_at(tx, register.kind, &register.key)?.is_none() && count(tx)? >= KEPT_MAX {
+        return Ok(false);
     }
     let changed = tx
         .prepare_cached(
