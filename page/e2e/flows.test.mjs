@@ -550,7 +550,7 @@ describe('the app', () => {
     await alice.open('Bob Ek')
     await alice.say('Are you still there?')
     await until('the title', async () => /^\(\d+\)/.test(await bob.page.title()))
-    assert.match(await bob.page.locator('link[rel=icon]').getAttribute('href'), /^data:image\/png/)
+    await until('the dot', async () => (await bob.page.locator('link[rel=icon]').getAttribute('href')).startsWith('data:image/png'))
     await bob.open('Alice Berg')
     await until('the title without a number', async () => (await bob.page.title()) === 'Waxwing')
   })

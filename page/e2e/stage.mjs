@@ -259,6 +259,9 @@ export class Person {
     const message = this.message(text).first()
     await message.hover()
     await message.getByRole('button', { name: 'More' }).click()
+    const menu = await this.page.getByRole('menu').boundingBox()
+    const { width, height } = this.page.viewportSize()
+    if (menu.x < 0 || menu.y < 0 || menu.x + menu.width > width || menu.y + menu.height > height) throw new Error('the menu is cut off')
     await this.page.getByRole('menuitem', { name: action }).click()
   }
 }
