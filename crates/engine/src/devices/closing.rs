@@ -72,10 +72,11 @@ pub(crate) fn begin(
         if found.kind != Kind::Group || found.left {
             continue;
         }
-        let of = api::Of {
+        let leave = api::LeaveGroup {
             of: found.id.to_string(),
+            successor: None,
         };
-        match group_commands::leave(turn, &of) {
+        match group_commands::leave(turn, &leave) {
             // A group that cannot be left now finds out that the account is gone.
             Ok(_) | Err(EventError::Refused(_)) => {}
             Err(fault) => return Err(fault),

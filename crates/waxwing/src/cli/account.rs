@@ -70,16 +70,16 @@ impl Account {
                     "address": address,
                     "account_id": account.account_id,
                     "device_id": account.device_id,
-                }))?;
-                output.line(styled(BOLD, one_line(&address)))?;
+                }));
+                output.line(styled(BOLD, one_line(&address)));
                 let id = account.account_id.unwrap_or_default();
-                output.line(styled(FAINT, format!("account {id}")))?;
-                Ok(Outcome::Done)
+                output.line(styled(FAINT, format!("account {id}")));
+                Ok(Outcome::Shown)
             }
             Some(Action::Delete(delete)) => delete.run(session, output).await,
             Some(Action::Keep) => {
                 let _: Value = session.ask(&Request::KeepHome).await?;
-                output.line(styled(GOOD, "✓ This device keeps what it has."))?;
+                output.line(styled(GOOD, "✓ This device keeps what it has."));
                 Ok(Outcome::Done)
             }
         }
@@ -121,19 +121,19 @@ impl Delete {
             let Ok(Notice::HomeErased(_)) = serde_json::from_value(notice) else {
                 continue;
             };
-            output.object(&serde_json::json!({ "type": "deleted", "address": own }))?;
+            output.object(&serde_json::json!({ "type": "deleted", "address": own }));
             output.line(format!(
                 "{} The account {} is deleted, and so is everything on this device.",
                 styled(GOOD, "✓"),
                 styled(BOLD, one_line(&own))
-            ))?;
+            ));
             return Ok(Outcome::Done);
         }
         let status: Status = session.ask(&Request::Status).await?;
         output.line(styled(
             WARN,
             "The account is not deleted yet; the next waxwing command continues.",
-        ))?;
+        ));
         if let Some(problem) = status.problems.first() {
             output.aside(one_line(&sentence::of_report(problem)));
         }

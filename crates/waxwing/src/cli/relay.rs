@@ -95,7 +95,7 @@ async fn show(session: &mut Session, output: &Output) -> Result<Outcome, Failure
     }
     let status = login(session, Duration::from_secs(5)).await?;
     let info = info(session).await?;
-    output.object(&object(&info)?)?;
+    output.object(&object(&info)?);
     for (name, value) in [
         ("relay", &info.url),
         ("pin", &info.pin),
@@ -103,20 +103,19 @@ async fn show(session: &mut Session, output: &Output) -> Result<Outcome, Failure
     ] {
         if let Some(value) = value {
             let name = styled(FAINT, format!("{name:<6}"));
-            output.line(format!("{name} {}", one_line(value)))?;
+            output.line(format!("{name} {}", one_line(value)));
         }
     }
-    tell_login(&status, output)?;
-    Ok(Outcome::Done)
+    tell_login(&status, output);
+    Ok(Outcome::Shown)
 }
 
-fn tell_login(status: &Status, output: &Output) -> Result<(), Failure> {
+fn tell_login(status: &Status, output: &Output) {
     match status.problems.first() {
-        _ if status.online => output.line(styled(GOOD, "✓ Logged in."))?,
-        Some(problem) => output.line(styled(WARN, one_line(&sentence::of_report(problem))))?,
-        None => output.line(styled(WARN, "Not logged in yet."))?,
+        _ if status.online => output.line(styled(GOOD, "✓ Logged in.")),
+        Some(problem) => output.line(styled(WARN, one_line(&sentence::of_report(problem)))),
+        None => output.line(styled(WARN, "Not logged in yet.")),
     }
-    Ok(())
 }
 
 impl Move {
@@ -126,14 +125,14 @@ impl Move {
         session.call("move_relay", Some(moved)).await?;
         let status = login(session, LOGIN_LIMIT).await?;
         let info = info(session).await?;
-        output.object(&object(&info)?)?;
+        output.object(&object(&info)?);
         output.line(format!(
             "{} Your relay is at {} from now on; its key is the same. Tell your other devices too.",
             styled(GOOD, "✓"),
             styled(BOLD, one_line(&info.url.unwrap_or_default())),
-        ))?;
+        ));
         if !status.online {
-            tell_login(&status, output)?;
+            tell_login(&status, output);
         }
         Ok(Outcome::Done)
     }
