@@ -118,6 +118,3 @@ pub fn without_number(error: &io::Error) -> String {
         None => text,
     }
 }
-
-/// A scheduled message that was sent this long after its time is late.
-const LATE: Span = Span::minutes(1);
