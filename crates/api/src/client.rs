@@ -51,6 +51,7 @@ pub struct SavedAttachment {
 
 /// Parameters of `move_relay`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MoveRelay {
     /// Where the relay is now: `https://host:port`, with or without its pin.
     pub url: String,
@@ -58,6 +59,7 @@ pub struct MoveRelay {
 
 /// Parameters of `set_proxy`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetProxy {
     /// `socks5://host:port`, `socks5://user:password@host:port`, or `none` to connect directly.
     pub proxy: String,

@@ -71,6 +71,7 @@ pub struct Recover {
 
 /// Parameters of `restore`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Restore {
     /// The 24 words of the recovery key, or the text of its QR code.
     pub words: String,
@@ -292,6 +293,7 @@ const fn is_false(value: &bool) -> bool {
 
 /// Parameters of `delete_account`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteAccount {
     /// The account's own address, typed by the person.
     pub address: String,

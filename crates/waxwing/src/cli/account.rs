@@ -133,7 +133,7 @@ impl Delete {
         output.line(styled(
             WARN,
             "The account is not deleted yet; the next waxwing command continues.",
-        ))?;
+        ));
         if let Some(problem) = status.problems.first() {
             output.aside(one_line(&sentence::of_report(problem)));
         }

@@ -130,7 +130,7 @@ impl Move {
             "{} Your relay is at {} from now on; its key is the same. Tell your other devices too.",
             styled(GOOD, "✓"),
             styled(BOLD, one_line(&info.url.unwrap_or_default())),
-        ))?;
+        ));
         if !status.online {
             tell_login(&status, output);
         }
