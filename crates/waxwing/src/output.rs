@@ -246,9 +246,6 @@ fn error_object(code: &str, sentence: &str) {
     let _ = writeln!(io::stderr(), "{}", harmless_json(&object.to_string()));
 }
 
-/// A scheduled message that was sent this long after its time is late.
-const LATE: Span = Span::minutes(1);
-
 /// A message as `listen` and `history` show it; with the group's name, where it is in one.
 pub fn message(message: &Message, with_group: bool) -> String {
     message_in_reply(message, with_group, None)
