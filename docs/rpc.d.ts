@@ -196,7 +196,7 @@ export type Channel =
 /** One check. */
 export interface Check {
   /**
-   * A stable name: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`,
+   * A stable name: `home`, `store`, `store_key`, `account`, `proxy`, `relay`, `pin`, `tls`,
    * `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms`. Each
    * alarm is a check of its own.
    */
@@ -389,6 +389,12 @@ export interface Decline {
   block?: boolean;
 }
 
+/** Parameters of `delete_account`. */
+export interface DeleteAccount {
+  /** The account's own address, typed by the person. */
+  address: string;
+}
+
 /** Parameters of `delete_messages`. */
 export interface DeleteMessages {
   /** At most 1,000. */
@@ -528,7 +534,9 @@ export type EventKind =
    * An error in the program stopped this conversation on this device; the device tries to
    * rejoin automatically.
    */
-  | "quarantined";
+  | "quarantined"
+  /** `address` has deleted their account, says the relay's key log. */
+  | "account_deleted";
 
 /** A proof that the relay lied, which anybody can check. */
 export interface Evidence {
@@ -698,6 +706,9 @@ export interface HistoryPage {
   /** Where to continue back (`until`), if there are older entries; absent with `from`. */
   previous?: string | null;
 }
+
+/** The notice `home_erased`. */
+export type HomeErased = Record<string, unknown>;
 
 /** Parameters of `import_entries`. */
 export interface ImportEntries {
@@ -1010,6 +1021,12 @@ export type MissingReason =
   /** What the relay gave is not what the sender sealed. */
   | "damaged";
 
+/** Parameters of `move_relay`. */
+export interface MoveRelay {
+  /** Where the relay is now: `https://host:port`, with or without its pin. */
+  url: string;
+}
+
 /** An auditor, as the person names them. */
 export interface NamedAuditor {
   /** `waxwing-auditor-…`, as the auditor publishes it. */
@@ -1084,6 +1101,14 @@ export type Notice =
   /** The connection to the relay was made (`online`) or lost (`offline`). */
   | ConnectionChanged & {
     type: "connection";
+  }
+  /** The relay is at another place from now on (`move_relay`); its key is the same. */
+  | RelayMoved & {
+    type: "relay_moved";
+  }
+  /** The account was deleted, and this device deletes its home: the process that answers ends. */
+  | HomeErased & {
+    type: "home_erased";
   }
   /**
    * Linking a device moved to another stage. Stages: `meeting`, `code` (on the new device),
@@ -1691,6 +1716,22 @@ export type Problem =
     /** When they get it. */
     until: Timestamp;
   }
+  /** The account was deleted by another of its devices; this device erases what it has. */
+  | {
+    code: "account_deleted";
+    /** When it does so, unless the person decides to keep it. */
+    until: Timestamp;
+  }
+  /** The address is not this account's. */
+  | {
+    code: "address_not_own";
+    /** As typed. */
+    address: string;
+  }
+  /** The account was not deleted, so nothing is going to be erased. */
+  | {
+    code: "nothing_erased";
+  }
   /** The registration lock was changed, but not by this device. */
   | {
     code: "lock_changed";
@@ -1739,6 +1780,22 @@ export type Problem =
     code: "relay_not_pinned";
     /** The pin of the server that answered. */
     presented: string;
+  }
+  /** The server at the new place has another key than the relay, so the relay was not moved. */
+  | {
+    code: "relay_key_differs";
+    /** The pin of the server that answered. */
+    presented: string;
+  }
+  /** The text does not name a SOCKS5 proxy. */
+  | {
+    code: "proxy_malformed";
+  }
+  /** The proxy cannot be used, and no connection is made without it. */
+  | {
+    code: "proxy_failed";
+    /** What the network or the proxy said. */
+    detail: string;
   }
   /** The relay has had too many requests and accepts no more for now. */
   | {
@@ -2243,6 +2300,18 @@ export type RegistrationStage =
   /** Done. */
   | "registered";
 
+/** The result of `relay`. */
+export interface RelayInfo {
+  /** Where the relay is, once somebody said so. */
+  url?: string | null;
+  /** The only key that is accepted there, once it is known. */
+  pin?: string | null;
+  /** The proxy that all connections go through, without its password. */
+  proxy?: string | null;
+  /** Whether this device is logged in. */
+  online: boolean;
+}
+
 /** Something a relay did that no honest relay does. */
 export type RelayMisdeed =
   /**
@@ -2278,6 +2347,12 @@ export type RelayMisdeed =
   | "anothers_welcome"
   /** It sent something that is not a valid message of the protocol. */
   | "malformed";
+
+/** The notice `relay_moved`. */
+export interface RelayMoved {
+  /** Where it is. */
+  url: string;
+}
 
 /**
  * Messages that a person discloses, with proof of who wrote them (docs/conversations.md,
@@ -2492,6 +2567,8 @@ export interface ScheduledMessages {
 export interface SealFile {
   /** The whole path, starting with `/`. */
   path: string;
+  /** Whether a picture keeps what the camera stored in it, such as the place. */
+  keep_metadata?: boolean;
 }
 
 /** A file that was sealed into the home's `blobs/`, under its id. */
@@ -2610,6 +2687,12 @@ export interface SetProfile {
   name?: string | null;
   /** Base64 of a PNG, JPEG or WebP of at most 24 KiB; empty for none. */
   picture?: string | null;
+}
+
+/** Parameters of `set_proxy`. */
+export interface SetProxy {
+  /** `socks5://host:port`, `socks5://user:password@host:port`, or `none` to connect directly. */
+  proxy: string;
 }
 
 /** Parameters of `set_receipts`. */
@@ -3205,6 +3288,19 @@ export interface Methods {
    */
   keep_address: { params?: Record<string, never>; result: Done };
   /**
+   * Deletes the account. `address` must be its own, as the person types it. This device tells the
+   * account's other devices, leaves all groups, revokes the other devices and at last itself, so
+   * that the relay's key log says that the account is gone; the relay deletes mailboxes, key
+   * packages and the backup. Then a `home_erased` notice arrives, and this device deletes its
+   * home. It goes on after a restart.
+   *
+   * The other devices show the alarm `account_deleted`, and erase their homes after seven days
+   * (`keep_home`). Contacts get the event `account_deleted`.
+   */
+  delete_account: { params: DeleteAccount; result: Done };
+  /** Keeps what is on this device, although another device has deleted the account. */
+  keep_home: { params?: Record<string, never>; result: Done };
+  /**
    * Returns a conversation, oldest entry first: messages, events and gaps. Only `of` (an
    * address, a conversation's id, or a group's name) is required. `limit` is at most 1,000. Give
    * at most one of `before`, `after`, `around` and `search`: `before` pages back, `after`
@@ -3289,6 +3385,11 @@ export interface Methods {
    * Seals a file, given by its absolute path, into the home, so that `send` can attach it: put
    * the result into its `attachments`. Pictures and voice messages get their `preview`. The
    * sealed file is deleted if no message attaches it within a day.
+   *
+   * What a camera or a program stored in a JPEG, PNG, WebP, HEIC or AVIF picture (places, times,
+   * names) is removed, so that `size` and `sha256` may differ from the file's. Which side is up,
+   * and the colours, stay. `keep_metadata` seals the file as it is. A damaged picture is refused
+   * without it.
    */
   seal_file: { params: SealFile; result: SealedFile };
   /**
@@ -3302,6 +3403,24 @@ export interface Methods {
    * absolute path: a new file, or a folder. Nothing is overwritten.
    */
   save_attachment: { params: SaveAttachment; result: SavedAttachment };
+  /**
+   * Returns where the relay is, its pin, and the proxy that connections go through, if there is
+   * one.
+   */
+  relay: { params?: Record<string, never>; result: RelayInfo };
+  /**
+   * Follows the relay to another host or port. The client connects there first: only the server
+   * that has the relay's pinned key is followed, and another one is refused with
+   * `relay_key_differs`. If nothing answers there, nothing changes either. Then the links go
+   * there, and a `relay_moved` notice says so. Each device of the account is told separately.
+   */
+  move_relay: { params: MoveRelay; result: Done };
+  /**
+   * Makes all connections of this home go through a SOCKS5 proxy from now on, such as Tor, or
+   * through none. The proxy looks up all names. If it fails, nothing is sent: the problem is
+   * `proxy_failed`, and no connection is ever made without it.
+   */
+  set_proxy: { params: SetProxy; result: Done };
   /** Makes this connection receive `notice` notifications (below) from now on. */
   subscribe: { params?: Record<string, never>; result: Done };
   /** Stops the notices. */
@@ -3310,8 +3429,9 @@ export interface Methods {
    * Checks every part, makes a new connection to the relay for this, and says in sentences what
    * it found. `result` is `ok`, `warning`, `failed` or `skipped`.
    *
-   * Checks: `home`, `store`, `store_key`, `account`, `relay`, `pin`, `tls`, `clock`, `login`,
-   * `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one for each alarm).
+   * Checks: `home`, `store`, `store_key`, `account`, `proxy` (if one is set), `relay`, `pin`,
+   * `tls`, `clock`, `login`, `key_log`, `key_packages`, `outbox`, `conversations`, `alarms` (one
+   * for each alarm).
    */
   doctor: { params?: Record<string, never>; result: DoctorReport };
   /** Returns the version of the process that answers. */
