@@ -353,7 +353,7 @@ mod tests {
         let blobs = Blobs::of(home.path());
         let path = home.path().join("scan.pdf");
         fs::write(&path, "a scan").unwrap();
-        let sealed = blobs.seal(&path, |_| {}).unwrap();
+        let sealed = blobs.seal(&path, Metadata::Removed, |_| {}).unwrap();
         let there = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("nowhere", there.path().join("scan (3).pdf")).unwrap();
         for name in ["scan.pdf", "scan (2).pdf", "scan (4).pdf"] {
