@@ -519,7 +519,7 @@ pub fn of(problem: &Problem) -> String {
         ),
         Problem::ProxyMalformed => {
             "That is not a SOCKS5 proxy, so nothing was sent. Write it like socks5://127.0.0.1:9050 \
-             (in --proxy, WAXWING_PROXY or ALL_PROXY), or connect without one with `--proxy none`."
+             (in --proxy, WAXWING_PROXY or ALL_PROXY), or connect without one (--proxy none)."
                 .into()
         }
         Problem::ProxyFailed { detail } => format!(
@@ -577,7 +577,7 @@ pub fn of(problem: &Problem) -> String {
         Problem::AccountDeleted { until } => format!(
             "Another of your devices deleted this account, so this device erases everything it has \
              on {}. Export what you want to keep; if it was not you, `waxwing account keep` keeps \
-             it, and `waxwing recover` brings the account back.",
+             it, and `waxwing recover` restores the account.",
             day(*until)
         ),
         Problem::AddressNotOwn { address } => format!(

@@ -208,6 +208,7 @@ pub(super) fn hinders(problem: &ProblemReport) -> bool {
         || matches!(
             problem.code.as_str(),
             "relay_down"
+                | "proxy_failed"
                 | "relay_unavailable"
                 | "relay_stores_nothing"
                 | "rate_limited"

@@ -19,9 +19,10 @@ fn a_code_is_good_for_the_address_in_any_form() {
     };
     // Nobody types the code.
     register("Case@example.org", &[]).failed_with("code");
-    let code = relay.code("Case@example.org", 1);
+    // Mail goes to the canonical form.
+    let code = relay.code("case@example.org", 1);
     done(register("cAsE@EXAMPLE.org", &["--code", &code]));
-    assert_eq!(relay.mails_to("Case@example.org").len(), 1);
+    assert_eq!(relay.mails_to("case@example.org").len(), 1);
 }
 
 #[test]

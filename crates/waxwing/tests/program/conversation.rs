@@ -560,6 +560,7 @@ fn an_export_is_read_and_imported_and_a_report_checked() {
         "send",
         &bob.address,
         "a dot",
+        "--keep-metadata",
         "--attach",
         picture.to_str().unwrap(),
     ]);

@@ -189,13 +189,12 @@ impl Search<'_> {
     fn is_wanted(&mut self, row: &Row<'_>) -> Result<bool, StoreError> {
         if let Some(from) = self.wanted.from {
             let address = row.get_ref("address")?.as_str().unwrap_or_default();
-            let is_author = match self.authors.get(address) {
-                Some(known) => *known,
-                None => {
-                    let is_author = Address::parse(address).is_ok_and(|author| author == *from);
-                    self.authors.insert(address.to_owned(), is_author);
-                    is_author
-                }
+            let is_author = if let Some(known) = self.authors.get(address) {
+                *known
+            } else {
+                let is_author = Address::parse(address).is_ok_and(|author| author == *from);
+                self.authors.insert(address.to_owned(), is_author);
+                is_author
             };
             if !is_author {
                 return Ok(false);
@@ -204,13 +203,11 @@ impl Search<'_> {
         if self.words.is_empty() {
             return Ok(true);
         }
-        Ok(match row.get_ref("folded")?.as_str() {
-            Ok(folded) => contains(folded, self.words),
-            Err(_) => {
-                let text = row.get_ref("text")?.as_str().unwrap_or_default();
-                contains(&searchable(text), self.words)
-            }
-        })
+        if let Ok(folded) = row.get_ref("folded")?.as_str() {
+            return Ok(contains(folded, self.words));
+        }
+        let text = row.get_ref("text")?.as_str().unwrap_or_default();
+        Ok(contains(&searchable(text), self.words))
     }
 }
 
