@@ -70,8 +70,11 @@ fn an_account_is_gone_for_its_contacts_its_groups_and_its_devices() {
 
     // Bob sees it, keeps what she wrote, and what he writes does not wait for ever.
     scene.run_for(Span::hours(30));
+    // Who writes to nobody for a day has not looked her up; the first message makes him.
+    scene.send(bob, first, "are you there?");
+    scene.run_for(Span::minutes(10));
     assert!(events(&mut scene, bob, first).contains(&EventKind::AccountDeleted));
-    let id = scene.send(bob, first, "are you there?");
+    let id = scene.send(bob, first, "hello?");
     scene.run_for(Span::minutes(10));
     assert_eq!(scene.state(bob, first, id), Some(MessageState::Failed));
     assert_eq!(scene.texts(bob, first)[0], "hello");
@@ -133,6 +136,8 @@ fn a_deleted_address_is_free_for_others_who_are_others() {
     scene.run_for(Span::minutes(2));
     delete(&mut scene, alice, ALICE).unwrap();
     scene.run_for(Span::hours(30));
+    scene.send(bob, alice, "are you there?");
+    scene.run_for(Span::minutes(10));
     let other = scene.add(ALICE);
     scene.register(other);
     scene.run_for(Span::minutes(2));

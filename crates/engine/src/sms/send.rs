@@ -307,7 +307,12 @@ pub(crate) fn handle_refusal(turn: &mut Turn<'_>, row: i64, error: &Error) -> Re
     match error.code() {
         ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::MailboxFull => {
             turn.postpone(Postponed::Sms, link::retry_after(error));
-            waits(turn, row, &problem_of(error))
+            let problem = match error.code() {
+                // Its disk is full, or its service centre does not answer: it does not say which.
+                ErrorCode::Unavailable => Problem::RelayUnavailable,
+                _ => problem_of(error),
+            };
+            waits(turn, row, &problem)
         }
         ErrorCode::SmsTooLong => {
             let problem = Problem::SmsTooLong {
