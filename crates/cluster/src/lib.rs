@@ -5,7 +5,8 @@
 //! lease, applies what is left, and leads. The relay's decisions know nothing of this: they see
 //! a [`waxwing_relay::store::Store`].
 //!
-//! - [`log`]: what is asked of a log. [`memory`] is one for simulations.
+//! - [`log`]: what is asked of a log. [`memory`] is one for simulations, [`postgres`] the one for
+//!   operators.
 //! - [`record`] and [`seal`]: what is in the log.
 //! - [`leader`], [`replicated`], [`lease`]: leading. [`standby`]: following, and taking over.
 //! - [`chain`]: how far a store is. [`status`]: what a node says about itself. [`trim`]: what the
@@ -23,6 +24,7 @@ pub mod leader;
 pub mod lease;
 pub mod log;
 pub mod memory;
+pub mod postgres;
 pub mod record;
 pub mod replicated;
 pub mod seal;

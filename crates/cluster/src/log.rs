@@ -1,6 +1,7 @@
 //! The shared log: the one place that all nodes of a cluster agree on.
 //!
-//! **Elsewhere**: [`crate::memory`] is a log for simulations. What is in an entry is in [`crate::record`].
+//! **Elsewhere**: [`crate::memory`] is a log for simulations, [`crate::postgres`] the one for
+//! operators. What is in an entry is in [`crate::record`].
 //!
 //! **Always**: an entry is appended only while the lease has the entry's term (*fenced*), and
 //! a term is given out once. What a call answered with `Ok` is as durable as the log is

@@ -4,7 +4,8 @@
 //! the standby has. So a change can be *visible but not replicated*, as when a database cancels
 //! a wait for its standby, and a failover can lose it.
 //!
-//! **Elsewhere**: what it promises is in [`crate::log`].
+//! **Elsewhere**: the log for operators is [`crate::postgres`]; both keep what
+//! [`crate::log`] promises.
 //!
 //! **Always**: nothing happens by chance here; whoever plays faults chooses them. Time is what
 //! [`MemoryLog::set_now`] said.
