@@ -12,7 +12,7 @@
 //! - [`chain`]: how far a store is. [`status`]: what a node says about itself. [`trim`]: what the
 //!   log need not keep. [`clock`]: this machine's.
 //!
-//! **Elsewhere**: no program uses it yet.
+//! **Elsewhere**: the program puts it together (`waxwing-relay serve` with `[cluster]`).
 //!
 //! **Always**: nothing that the leader acknowledged is lost while the log keeps what it
 //! confirms, and nothing counts twice. Safety rests on the fence of the log and on numbers, never
