@@ -16,6 +16,7 @@ use std::io;
 use std::path::Path;
 
 use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use rcgen::{
@@ -163,6 +164,17 @@ impl Identity {
         let certificate = params.self_signed(&self.tls_key).map_err(unusable)?;
         let key = PrivatePkcs8KeyDer::from(self.tls_key.serialize_der());
         Ok((certificate.der().clone(), key.into()))
+    }
+
+    /// What the nodes of a cluster share: derived, so that a copied identity has it.
+    pub fn cluster_secret(&self) -> Zeroizing<[u8; 32]> {
+        let mut secret = Zeroizing::new([0; 32]);
+        // HMAC takes keys of any length.
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.token_seed) {
+            mac.update(b"waxwing cluster secret");
+            secret.copy_from_slice(&mac.finalize().into_bytes());
+        }
+        secret
     }
 
     /// The seed of the token key (RFC 9497).

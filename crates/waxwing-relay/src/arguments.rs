@@ -56,6 +56,11 @@ Examples:
     ///
     /// Works whether or not the relay is running.
     Identity(Identity),
+    /// Ask about the cluster that a relay is a node of, or have it led by another node.
+    ///
+    /// docs/operations.md, chapter "Several machines", describes how to set one up.
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// Print a completion script for a shell.
     ///
     /// For bash, for example:
@@ -159,6 +164,10 @@ pub(crate) struct Choices {
     #[serde(default)]
     pub(crate) quotas: Quotas,
 
+    /// The cluster that this relay is a node of: in the file only.
+    #[arg(skip)]
+    pub(crate) cluster: Option<ClusterChoices>,
+
     /// The address where Prometheus reads `/metrics`, over plain HTTP; keep it local.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -196,6 +205,26 @@ pub(crate) struct Choices {
     #[arg(long = "look-alike", value_name = "ADDRESS")]
     #[serde(default)]
     pub(crate) look_alikes: Vec<String>,
+}
+
+/// The table `[cluster]` of the file.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ClusterChoices {
+    /// The database that all nodes share: `postgres://user:password@host/database`.
+    pub(crate) log: String,
+    /// What this node is called; each has a name of its own.
+    pub(crate) name: String,
+    /// `"synchronous"` or `"provider"`.
+    pub(crate) durability: Option<String>,
+    /// A file with the certificates of authorities that may have issued the database's.
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ClusterChoices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClusterChoices")
+    }
 }
 
 /// The table `[quotas]` of the file.
@@ -257,6 +286,27 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Print which node leads, and how far each node is.
+    Status(ClusterAt),
+    /// Have the node that leads hand over to one that stands by.
+    ///
+    /// Clients connect to the new one by themselves. The old one stands by afterwards.
+    Handover(ClusterAt),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterAt {
+    /// The data directory of a node.
+    #[arg(long, value_name = "DIR", env = "WAXWING_RELAY_DATA")]
+    pub(crate) data: PathBuf,
+
+    /// The file with the node's settings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]

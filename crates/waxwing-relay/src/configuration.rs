@@ -8,6 +8,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use waxwing_cluster::postgres::{Durability, PostgresError, PostgresSettings};
 use waxwing_protocol::{
     address::Address,
     limits::{BACKUP_PART_BYTES, SMS_PRICE_BYTES},
@@ -62,6 +63,12 @@ pub(crate) enum ConfigurationError {
     LookAlike { text: String },
     #[error(transparent)]
     Mail(#[from] MailError),
+    #[error(transparent)]
+    ClusterLog(#[from] PostgresError),
+    #[error("{text:?} is not a durability: write \"synchronous\" or \"provider\"")]
+    Durability { text: String },
+    #[error("the node has no name: give each node of the cluster a name of its own")]
+    NodeName,
 }
 
 /// The command line's choices, and the file's where it makes none.
@@ -101,6 +108,7 @@ pub(crate) fn join(
         smtp: command_line.smtp.or(file_smtp),
         mail_dir: command_line.mail_dir.or(file_mail_dir),
         mail_from: command_line.mail_from.or(file.mail_from),
+        cluster: file.cluster,
         metrics: command_line.metrics.or(file.metrics),
         log_format: command_line.log_format.or(file.log_format),
         codes_per_hour: command_line.codes_per_hour.or(file.codes_per_hour),
@@ -160,6 +168,36 @@ fn parse(path: &Path, text: &str) -> Result<Choices, ConfigurationError> {
             message: error.message().to_owned(),
         }
     })
+}
+
+/// The cluster that the relay is a node of.
+pub(crate) struct ClusterSettings {
+    pub(crate) postgres: PostgresSettings,
+    pub(crate) node: String,
+}
+
+/// What the table `[cluster]` says, if there is one.
+pub(crate) fn cluster(choices: &Choices) -> Result<Option<ClusterSettings>, ConfigurationError> {
+    let Some(cluster) = &choices.cluster else {
+        return Ok(None);
+    };
+    let durability = match cluster.durability.as_deref() {
+        None | Some("synchronous") => Durability::Synchronous,
+        Some("provider") => Durability::Provider,
+        Some(other) => {
+            return Err(ConfigurationError::Durability {
+                text: other.to_owned(),
+            });
+        }
+    };
+    if cluster.name.is_empty() {
+        return Err(ConfigurationError::NodeName);
+    }
+    let authorities = cluster.authorities.clone();
+    Ok(Some(ClusterSettings {
+        postgres: PostgresSettings::new(&cluster.log, authorities, durability)?,
+        node: cluster.name.clone(),
+    }))
 }
 
 /// The choices with everything that was not chosen.
@@ -367,5 +405,27 @@ mod tests {
             settle(&wrong),
             Err(ConfigurationError::Prefix { .. })
         ));
+    }
+
+    #[test]
+    fn the_cluster_stands_in_the_file_and_its_password_nowhere_else() {
+        let text = |durability: &str| {
+            format!(
+                "[cluster]\nlog = \"postgres://waxwing:hunter2@db/waxwing\"\nname = \"a\"\n\
+                 durability = {durability:?}\n"
+            )
+        };
+        let read = |text: &str| join(Choices::default(), Some(file(text).path())).unwrap();
+        let choices = read(&text("synchronous"));
+        assert!(!format!("{choices:?}").contains("hunter2"));
+        assert_eq!(cluster(&choices).unwrap().unwrap().node, "a");
+        assert!(matches!(
+            cluster(&read(&text("none"))),
+            Err(ConfigurationError::Durability { .. })
+        ));
+        assert!(cluster(&Choices::default()).unwrap().is_none());
+        let wrong = text("provider").replace("postgres://", "mysql://");
+        let error = cluster(&read(&wrong)).err().unwrap().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

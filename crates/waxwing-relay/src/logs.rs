@@ -24,7 +24,7 @@ pub(crate) fn start(format: LogFormat) {
     let level = level
         .and_then(|level| level.parse::<LevelFilter>().ok())
         .unwrap_or(LevelFilter::INFO);
-    let filter = EnvFilter::new(format!("off,waxwing_relay={level}"));
+    let filter = EnvFilter::new(format!("off,waxwing_relay={level},waxwing_cluster={level}"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

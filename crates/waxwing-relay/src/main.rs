@@ -9,6 +9,7 @@
 
 mod arguments;
 mod check;
+mod cluster;
 mod configuration;
 mod logs;
 mod serve;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::ConfirmClock(confirm) => serve::confirm_clock(&confirm),
         Command::Identity(identity) => serve::print_identity(&identity),
+        Command::Cluster(command) => cluster::command(&command),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "waxwing-relay", &mut std::io::stdout());

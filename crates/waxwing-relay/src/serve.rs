@@ -11,6 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use waxwing_cluster::log;
+use waxwing_cluster::postgres::PostgresError;
+use waxwing_cluster::seal::NoRandomNumbers;
+use waxwing_cluster::standby::Refusal;
 use waxwing_relay::data_dir::{DataDir, DataDirError};
 use waxwing_relay::directory::log::{KeyLog, LogError};
 use waxwing_relay::identity::{Identity, IdentityError};
@@ -19,6 +23,7 @@ use waxwing_relay::store::StoreError;
 use waxwing_relay::store::embedded::EmbeddedStore;
 
 use crate::arguments;
+use crate::cluster;
 use crate::configuration::{self, ConfigurationError};
 use crate::logs;
 
@@ -40,6 +45,18 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error("{0}.")]
+    ClusterLog(#[from] log::LogError),
+    #[error("{0}.")]
+    Database(#[from] PostgresError),
+    #[error("{0}.")]
+    Refused(Refusal),
+    #[error("{0}.")]
+    Random(#[from] NoRandomNumbers),
+    #[error("the file has no table [cluster]: this relay is not a node of a cluster.")]
+    NoCluster,
+    #[error("nothing was handed over: {0}.")]
+    Handover(String),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("the operating system refused: {0}.")]
@@ -53,6 +70,7 @@ pub(crate) enum Failure {
 
 pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     let choices = configuration::join(serve.settings, serve.config.as_deref())?;
+    let cluster = configuration::cluster(&choices)?;
     let mut settings = configuration::settle(&choices)?;
     settings.clock_confirmation = Some(serve.data.join(CLOCK_CONFIRMED));
     logs::start(choices.log_format.unwrap_or_default());
@@ -66,6 +84,12 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
         .enable_all()
         .thread_name("waxwing-relay")
         .build()?;
+    if let Some(cluster) = cluster {
+        let ready = serve.ready_file.as_deref();
+        cluster::run(&cluster, settings, &identity, store, ready, &runtime)?;
+        runtime.shutdown_background();
+        return Ok(());
+    }
     runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
@@ -84,7 +108,7 @@ pub(crate) fn run(serve: Box<arguments::Serve>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn announce(url: &str, ready_file: Option<&Path>) -> std::io::Result<()> {
+pub(crate) fn announce(url: &str, ready_file: Option<&Path>) -> std::io::Result<()> {
     let line = format!("listening {url}\n");
     if let Some(path) = ready_file {
         let new = path.with_extension("new");

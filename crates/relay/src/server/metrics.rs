@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::http::{page, text};
+use super::node::NodeView;
 
 /// Readers at one time.
 const READERS: usize = 16;
@@ -92,7 +93,11 @@ fn resident_bytes() -> Option<u64> {
 }
 
 /// Answers `GET /metrics` with what `render` gives, and `GET /healthz`, for ever.
-pub(super) async fn serve(listener: TcpListener, render: Arc<dyn Fn() -> String + Send + Sync>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    render: Arc<dyn Fn() -> String + Send + Sync>,
+    node: Option<NodeView>,
+) {
     let places = Arc::new(Semaphore::new(READERS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -102,14 +107,14 @@ pub(super) async fn serve(listener: TcpListener, render: Arc<dyn Fn() -> String 
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let render = Arc::clone(&render);
+        let (render, node) = (Arc::clone(&render), node.clone());
         tokio::spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(
                     TokioIo::new(stream),
                     service_fn(|request: Request<Incoming>| {
-                        let answer = answer(&request, &*render);
+                        let answer = answer(&request, &*render, node.as_ref());
                         async move { Ok::<_, Infallible>(answer) }
                     }),
                 );
@@ -119,11 +124,26 @@ pub(super) async fn serve(listener: TcpListener, render: Arc<dyn Fn() -> String 
     }
 }
 
-fn answer(request: &Request<Incoming>, render: &dyn Fn() -> String) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    render: &dyn Fn() -> String,
+    node: Option<&NodeView>,
+) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/metrics" => page("text/plain; version=0.0.4; charset=utf-8", render().into()),
         // For monitors that do not speak post-quantum TLS yet.
-        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/healthz" => match node {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(node) => {
+                let (is_well, state) = node.health();
+                let status = if is_well {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                text(status, state)
+            }
+        },
         _ => text(StatusCode::NOT_FOUND, "Metrics are at /metrics.\n"),
     }
 }

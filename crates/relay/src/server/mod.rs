@@ -18,12 +18,14 @@ mod listener;
 mod log;
 mod memory;
 mod metrics;
+mod node;
 mod send_queue;
 mod tls;
 mod verifying;
 mod websocket;
 
 pub use self::clock::confirm_clock;
+pub use self::node::{NodeMetric, NodeView, serve_node};
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -90,6 +92,8 @@ pub struct Settings {
     /// A file with which the operator confirms that the machine's clock is right
     /// ([`confirm_clock`]).
     pub clock_confirmation: Option<PathBuf>,
+    /// The cluster that this relay is a node of.
+    pub node: Option<NodeView>,
     /// What the relay's core may do.
     pub relay: Config,
 }
@@ -110,6 +114,7 @@ impl Settings {
             shared_sources: Vec::new(),
             auditors: Vec::new(),
             clock_confirmation: None,
+            node: None,
             relay: Config::default(),
         }
     }
@@ -257,9 +262,15 @@ impl<S: Store> Server<S> {
         if let Some((listener, _)) = metrics {
             let (driver, sources) = (Arc::clone(&driver), sources.clone());
             let (log, memory) = (Arc::clone(&log), Arc::clone(&memory));
-            let render =
-                Arc::new(move || render_metrics(&driver, (&sources, &memory), &*usage, &log));
-            tasks.push(tokio::spawn(metrics::serve(listener, render)));
+            let (node, health) = (settings.node.clone(), settings.node);
+            let render = Arc::new(move || {
+                let mut out = Exposition::default();
+                if let Some(node) = &node {
+                    node.render(&mut out);
+                }
+                render_metrics(out, &driver, (&sources, &memory), &*usage, &log)
+            });
+            tasks.push(tokio::spawn(metrics::serve(listener, render, health)));
         }
         let listening = Arc::clone(&driver);
         tasks.push(tokio::spawn(async move {
@@ -341,6 +352,12 @@ impl<S: Store> Server<S> {
     /// Stops accepting, makes what was taken durable, says goodbye to every link.
     /// Takes a few seconds at most.
     pub async fn shut_down(self) {
+        self.shut_down_then(|| ()).await;
+    }
+
+    /// As [`Self::shut_down`]; calls `committed` once nothing more will be committed, before
+    /// links are waited for.
+    pub async fn shut_down_then(self, committed: impl FnOnce()) {
         for task in &self.tasks {
             task.abort();
         }
@@ -350,6 +367,7 @@ impl<S: Store> Server<S> {
         // What is pending is committed and answered before links are closed.
         let _ = tokio::task::spawn_blocking(move || driver.end_writers(writers)).await;
         self.driver.end_links();
+        committed();
         let all_gone = async {
             while self.driver.links() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -410,12 +428,12 @@ fn within_descriptors(max_links: usize) -> usize {
 }
 
 fn render_metrics<S: Store>(
+    mut out: Exposition,
     driver: &CoreDriver<S>,
     (sources, memory): (&Sources, &Memory),
     store: &S,
     log: &KeyLog<S>,
 ) -> String {
-    let mut out = Exposition::default();
     let counts = driver.counts();
     let log = log.counts();
     let mail = driver.mail().counts();

@@ -167,6 +167,10 @@ impl Store for MemoryStore {
         content.commit(writes)
     }
 
+    fn check_room(&self, _writes: &[Write]) -> Result<(), StoreError> {
+        self.shared.lock().check_room()
+    }
+
     fn is_nearly_full(&self) -> bool {
         self.shared.lock().fault == Some(Fault::NearlyFull)
     }
@@ -199,12 +203,16 @@ impl Store for MemoryStore {
 }
 
 impl Content {
-    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+    fn check_room(&self) -> Result<(), StoreError> {
         match self.fault {
-            Some(Fault::Full) => return Err(StoreError::Full { available: 0 }),
-            Some(Fault::Broken) => return Err(StoreError::Io("a simulated fault".into())),
-            Some(Fault::NearlyFull) | None => {}
+            Some(Fault::Full) => Err(StoreError::Full { available: 0 }),
+            Some(Fault::Broken) => Err(StoreError::Io("a simulated fault".into())),
+            Some(Fault::NearlyFull) | None => Ok(()),
         }
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.check_room()?;
         for write in writes {
             self.damaged.remove(&(write.space, write.key.clone()));
             match write.value {

@@ -269,6 +269,15 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::OutOfOrder`] for any other number, and as [`Store::commit`].
     fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError>;
 
+    /// Refuses what [`Store::commit`] would refuse for want of space. For those who must not
+    /// begin something elsewhere that could not be finished here.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], and where the space cannot be told.
+    fn check_room(&self, _writes: &[Write]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether there is so little space left that it is kept for what makes room again:
     /// acknowledgements and deletions. Cheap: asked for each post, so that a full disk
     /// fails no batch, which others would have a part in.
@@ -313,6 +322,7 @@ impl StoreError {
             Self::Full { .. } | Self::Io(_) => true,
             Self::Damaged(_)
             | Self::InUse
+            | Self::Superseded
             | Self::UnknownFormat { .. }
             | Self::OutOfOrder { .. } => false,
         }
@@ -345,6 +355,9 @@ pub enum StoreError {
     /// Another program has the store open.
     #[error("another process uses the store")]
     InUse,
+    /// The store belongs to another node of its cluster by now, and this process must end.
+    #[error("another node has taken over")]
+    Superseded,
     /// The store was written by a newer program.
     #[error(
         "the store has format {found}, but this program knows only formats up to \

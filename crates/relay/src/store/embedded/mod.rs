@@ -283,7 +283,12 @@ impl EmbeddedStore {
     }
 
     /// Refuses what would not fit, before anything is touched.
-    fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
+    fn check_space(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let values = writes.iter().filter_map(|write| write.value.as_ref());
+        self.check_bytes(values.map(|value| value.len() as u64).sum())
+    }
+
+    fn check_bytes(&self, bytes: u64) -> Result<(), StoreError> {
         let available = self.look_at_space()?;
         let least = self.min_free_bytes.load(Ordering::Relaxed);
         let leave = if bytes > least / LARGE {
@@ -320,8 +325,7 @@ impl EmbeddedStore {
                 next: number,
             });
         }
-        let values = writes.iter().filter_map(|write| write.value.as_ref());
-        self.check_space(values.map(|value| value.len() as u64).sum())?;
+        self.check_space(writes)?;
         let posts: Vec<Bytes> = writes
             .iter()
             .filter(|write| write.space == KeySpace::Posts)
@@ -448,6 +452,10 @@ impl Store for EmbeddedStore {
 
     fn commit_numbered(&self, number: u64, writes: Vec<Write>) -> Result<(), StoreError> {
         self.commit_as(Some(number), &writes)
+    }
+
+    fn check_room(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.check_space(writes)
     }
 
     fn is_nearly_full(&self) -> bool {
