@@ -701,12 +701,12 @@ pub fn event(event: &ConversationEvent) -> String {
         | EventKind::AsksToJoin
         | EventKind::NotTakenIn
         | EventKind::OnWaxwing
-        | EventKind::Quarantined => WARN,
-        EventKind::Verified => GOOD,
-        EventKind::IdentityReset
+        | EventKind::Quarantined
+        | EventKind::IdentityReset
         | EventKind::AddressNotTheirs
         | EventKind::LooksLikeAnother
         | EventKind::AccountDeleted => WARN,
+        EventKind::Verified => GOOD,
     };
     format!(
         "{}  {}",

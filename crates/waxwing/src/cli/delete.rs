@@ -55,27 +55,24 @@ impl Delete {
                 .await?;
             messages.push(found.id);
         }
-        match (self.file, messages.as_slice()) {
-            (Some(number), [message]) => {
-                let of = AttachmentOf {
-                    message: *message,
-                    number,
-                };
-                let _: Value = session.ask(&Request::DeleteAttachment(of)).await?;
-                output.object(&serde_json::json!({
-                    "type": "file_deleted",
-                    "id": message,
-                    "number": number,
-                }));
-            }
-            _ => {
-                let request = Request::DeleteMessages(DeleteMessages {
-                    messages: messages.clone(),
-                });
-                let _: Value = session.ask(&request).await?;
-                for id in messages {
-                    output.object(&serde_json::json!({ "type": "deleted", "id": id }));
-                }
+        if let (Some(number), [message]) = (self.file, messages.as_slice()) {
+            let of = AttachmentOf {
+                message: *message,
+                number,
+            };
+            let _: Value = session.ask(&Request::DeleteAttachment(of)).await?;
+            output.object(&serde_json::json!({
+                "type": "file_deleted",
+                "id": message,
+                "number": number,
+            }));
+        } else {
+            let request = Request::DeleteMessages(DeleteMessages {
+                messages: messages.clone(),
+            });
+            let _: Value = session.ask(&request).await?;
+            for id in messages {
+                output.object(&serde_json::json!({ "type": "deleted", "id": id }));
             }
         }
         output.line("Deleted on your devices. Others keep what they received.");

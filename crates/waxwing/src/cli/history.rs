@@ -41,7 +41,7 @@ pub struct History {
 
 /// The result of `history`.
 #[derive(Deserialize)]
-pub(super) struct Entries {
+pub(super) struct HistoryPart {
     pub(super) entries: Vec<Entry>,
     pub(super) more: bool,
     previous: Option<String>,
@@ -60,7 +60,7 @@ async fn newest(
     let mut left = limit;
     let more = loop {
         wanted.limit = u32::try_from(left.min(PAGE)).ok();
-        let page: Entries = session.ask(&Request::History(wanted.clone())).await?;
+        let page: HistoryPart = session.ask(&Request::History(wanted.clone())).await?;
         left = left.saturating_sub(page.entries.len() as u64);
         pages.push(page.entries);
         match page.previous {

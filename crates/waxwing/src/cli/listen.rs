@@ -22,7 +22,7 @@ use waxwing_engine::api::{
     Message, MessageId, Notice, Problem, RegistrationStage, Request, Status, Timestamp,
 };
 
-use super::{history::Entries, reply, waiting::Wait};
+use super::{history::HistoryPart, reply, waiting::Wait};
 use crate::{
     outcome::{Failure, Outcome},
     output::{self, BOLD, FAINT, Output, WARN, styled},
@@ -160,7 +160,7 @@ impl Listening<'_> {
                 search: None,
                 ..Default::default()
             });
-            let Entries { entries, more, .. } = self.session.ask(&request).await?;
+            let HistoryPart { entries, more, .. } = self.session.ask(&request).await?;
             let messages = entries.into_iter().filter_map(|entry| match entry {
                 Entry::Message(message) => Some(message),
                 Entry::Event(_) | Entry::Gap(_) => None,

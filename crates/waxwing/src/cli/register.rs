@@ -281,7 +281,7 @@ fn show_words(registered: &RegistrationChanged, output: &Output) {
             output.line(format!("  {line}"));
         }
     }
-    output.line(format!("{}\n", styled(FAINT, rule)))
+    output.line(format!("{}\n", styled(FAINT, rule)));
 }
 
 /// Waits until the device is logged in and its key packages are there for others.

@@ -43,6 +43,10 @@ const FILES_QUIET: Duration = Duration::from_secs(30);
 
 /// `waxwing send`.
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub struct Send {
     /// An address, the name of a group, or the id of a conversation; or several addresses with
     /// commas between. With --to, the message stands here
@@ -393,8 +397,8 @@ async fn seal(
     output: &Output,
 ) -> Result<Vec<SealedFile>, Failure> {
     let mut sealed = Vec::new();
-    for path in paths.iter().cloned() {
-        let blobs = session.blobs();
+    for path in paths {
+        let (blobs, path) = (session.blobs(), path.clone());
         let size = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let mut bar = Bar::new(output, "Sealing");
         let sealing = tokio::task::spawn_blocking(move || {

@@ -160,7 +160,7 @@ fn what_has_no_metadata_is_not_touched() {
     }
 }
 
-fn png_chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+fn png_chunk(kind: [u8; 4], content: &[u8]) -> Vec<u8> {
     let mut chunk = u32::try_from(content.len()).unwrap().to_be_bytes().to_vec();
     chunk.extend(kind);
     chunk.extend(content);
@@ -175,9 +175,9 @@ fn a_png_loses_its_texts_and_keeps_its_looks() {
     // Signature and IHDR.
     let (head, rest) = plain.split_at(8 + 25);
     let mut png = head.to_vec();
-    png.extend(png_chunk(b"eXIf", &exif(6, true)));
+    png.extend(png_chunk(*b"eXIf", &exif(6, true)));
     for kind in [b"tEXt", b"zTXt", b"iTXt", b"tIME", b"caBX"] {
-        png.extend(png_chunk(kind, SECRET));
+        png.extend(png_chunk(*kind, SECRET));
     }
     png.extend(rest);
     png.extend(SECRET);
@@ -221,7 +221,7 @@ fn a_webp_loses_its_exif_and_keeps_its_looks() {
     }
 }
 
-fn block(kind: &[u8; 4], content: &[&[u8]]) -> Vec<u8> {
+fn block(kind: [u8; 4], content: &[&[u8]]) -> Vec<u8> {
     let content = content.concat();
     let mut block = u32::try_from(content.len() + 8)
         .unwrap()
@@ -234,9 +234,9 @@ fn block(kind: &[u8; 4], content: &[&[u8]]) -> Vec<u8> {
 
 /// A HEIC with one coded item, Exif in the file, XMP in `idat`, and what programs add.
 fn heic() -> Vec<u8> {
-    let item = |id: u8, kind: &[u8]| block(b"infe", &[&[2, 0, 0, 0, 0, id, 0, 0], kind, b"\0"]);
+    let item = |id: u8, kind: &[u8]| block(*b"infe", &[&[2, 0, 0, 0, 0, id, 0, 0], kind, b"\0"]);
     let items = block(
-        b"iinf",
+        *b"iinf",
         &[
             &[0, 0, 0, 0, 0, 3],
             &item(1, b"hvc1"),
@@ -253,7 +253,7 @@ fn heic() -> Vec<u8> {
     };
     let whole = |start: u32| {
         let places = block(
-            b"iloc",
+            *b"iloc",
             &[
                 &[1, 0, 0, 0, 0x44, 0x00, 0, 3],
                 &place(1, 0, start, 7),
@@ -261,18 +261,18 @@ fn heic() -> Vec<u8> {
                 &place(3, 1, 2, SECRET.len()),
             ],
         );
-        let idat = block(b"idat", &[b"..", SECRET, b"."]);
-        let meta = block(b"meta", &[&[0; 4], &items, &places, &idat]);
-        let mut file = block(b"ftyp", &[b"heic\0\0\0\0mif1heic"]);
+        let idat = block(*b"idat", &[b"..", SECRET, b"."]);
+        let meta = block(*b"meta", &[&[0; 4], &items, &places, &idat]);
+        let mut file = block(*b"ftyp", &[b"heic\0\0\0\0mif1heic"]);
         file.extend(meta);
-        file.extend(block(b"uuid", &[&[7; 16], SECRET]));
-        let udta = block(b"udta", &[SECRET]);
-        let film = block(b"meta", &[&[0; 4], SECRET]);
-        file.extend(block(b"moov", &[&block(b"trak", &[&udta]), &film]));
-        file.extend(block(b"free", &[SECRET]));
+        file.extend(block(*b"uuid", &[&[7; 16], SECRET]));
+        let udta = block(*b"udta", &[SECRET]);
+        let film = block(*b"meta", &[&[0; 4], SECRET]);
+        file.extend(block(*b"moov", &[&block(*b"trak", &[&udta]), &film]));
+        file.extend(block(*b"free", &[SECRET]));
         (
-            file.len() as u32 + 8,
-            [file, block(b"mdat", &[b"picture", &exif])].concat(),
+            u32::try_from(file.len()).unwrap() + 8,
+            [file, block(*b"mdat", &[b"picture", &exif])].concat(),
         )
     };
     let (start, _) = whole(0);

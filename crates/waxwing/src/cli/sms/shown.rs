@@ -377,9 +377,8 @@ pub fn field(output: &Output, name: &str, value: &str) {
 }
 
 pub fn through(unit: &Pdu, output: &Output) {
-    match &unit.service_centre {
-        Some(centre) => field(output, "Through", &one_line(&centre.to_string())),
-        None => {}
+    if let Some(centre) = &unit.service_centre {
+        field(output, "Through", &one_line(&centre.to_string()));
     }
 }
 
@@ -387,13 +386,9 @@ pub fn time_line(name: &str, timestamp: Timestamp, output: &Output) {
     if let Some(time) = time(timestamp) {
         return field(output, name, &time);
     }
-    match timestamp.as_written() {
-        Some(written) => field(
-            output,
-            name,
-            &format!("{written} (the message says so, but there is no such time)"),
-        ),
-        None => {}
+    if let Some(written) = timestamp.as_written() {
+        let written = format!("{written} (the message says so, but there is no such time)");
+        field(output, name, &written);
     }
 }
 
@@ -425,7 +420,7 @@ pub fn part_line(data: &UserData, missing: Option<&[u8]>, output: &Output) {
         output,
         name,
         &format!("{here} of {of}; the rest is missing"),
-    )
+    );
 }
 
 /// Who it is for and where it is to be kept, where that is not as usual.
