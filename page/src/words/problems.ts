@@ -16,6 +16,7 @@ function facts(problem: ProblemReport): Arguments {
   }
   switch (problem.code) {
     case 'address_contested':
+    case 'account_deleted':
       return { ...values, until: dayAndClock(problem.until) }
     case 'address_locked':
       return { ...values, wait: duration((problem.wait_ms ?? 7 * 86_400_000) / MS) }
