@@ -16,11 +16,16 @@ export function shortcuts(event: KeyboardEvent): void {
 function handled(event: KeyboardEvent, control: boolean, key: string): boolean {
   if (control && key === 'k' && !event.shiftKey) {
     app.palette = !app.palette
+    app.typedAhead = app.palette ? '' : undefined
     return true
   }
   // It may have been asked for, and not be there yet.
   if (app.palette && key === 'escape') {
     app.palette = false
+    return true
+  }
+  if (app.palette && app.typedAhead !== undefined && event.key.length === 1 && !control && !event.altKey) {
+    app.typedAhead += event.key
     return true
   }
   // What is open over the page has keys of its own: Escape closes it.

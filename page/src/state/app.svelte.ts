@@ -80,6 +80,8 @@ class App {
   sheet = $state.raw<Sheet>()
   question = $state.raw<Question>()
   palette = $state(false)
+  /** What was typed since the palette was asked for, while it was not there yet. */
+  typedAhead: string | undefined
   settings = $state<string>()
   /** The first run goes on after the account is there: its words are to be written down. */
   firstRun = $state(false)
