@@ -21,7 +21,7 @@
 //! When work on a group fails inside this program, it becomes Quarantined, whatever else it was,
 //! except Closed ([`super::quarantine`]).
 //!
-//! **Elsewhere**: [`super::groups`] has the table; who makes each change: [`super::start`],
+//! **Elsewhere**: [`super::groups`] has the table; who makes each change: [`mod@super::start`],
 //! [`super::welcomes`], [`super::commits`], [`super::behind`], [`super::rejoin`],
 //! [`super::ending`].
 //!

@@ -2,7 +2,7 @@
 //! everything else continues.
 //!
 //! An error in one group's post, answer or maintenance is undone ([`crate::containment`]), and
-//! the group goes into [`GroupState::Quarantined`]:
+//! the group goes into [`GroupState::Quarantined`](super::group_state::GroupState::Quarantined):
 //!
 //! - *New posts* are acknowledged but not read, because they could cause the same error.
 //!   Others keep what they sent, and resend it once this device has rejoined.
